@@ -1,0 +1,116 @@
+"""Call, Reply, Failure, Usage: the values that pass between the layers, all of them immutable."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A Cloudflare account that pays for calls."""
+
+    id: str
+    token: str = field(repr=False)
+    base_url: str
+    """Up to and without `/accounts`, such as `https://api.cloudflare.com/client/v4`."""
+    is_ours: bool = True
+    """The token comes from the settings, so its faults are ours; otherwise the caller brought it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One Workers AI run."""
+
+    model: str
+    path: str
+    """Below `…/accounts/{id}/ai/`: `run/@cf/author/name` or `v1/chat/completions`."""
+    body: dict[str, Any]
+    stream: bool = False
+    affinity: str | None = None
+    """Sent as `x-session-affinity`, so that equal prefixes meet the same prompt cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What one Call returned, out of its envelope: an object, a list, a text or bytes."""
+
+    body: Any
+    neurons: float | None = None
+    """The exact charge, from `cf-ai-neurons`."""
+
+
+class FailureKind(StrEnum):
+    """What went wrong upstream, as far as the caller's next step differs."""
+
+    QUOTA = "quota"  # the account's daily neurons are spent
+    CAPACITY = "capacity"  # no machine is free for the model
+    RATE_LIMIT = "rate_limit"
+    AUTHENTICATION = "authentication"
+    PERMISSION = "permission"  # the account may not use this model
+    CONFIGURATION = "configuration"  # a gateway or account id that does not exist
+    MODEL_NOT_FOUND = "model_not_found"
+    CONTEXT_LENGTH = "context_length"
+    CONTENT_FILTER = "content_filter"
+    TOO_LARGE = "too_large"
+    JSON_MODE = "json_mode"  # the model could not keep to the schema
+    NO_JSON_MODE = "no_json_mode"  # the model has no JSON mode
+    BAD_REQUEST = "bad_request"
+    TIMEOUT = "timeout"
+    CONNECTION = "connection"  # nothing was answered
+    BROKEN = "broken"  # an answer that can't be understood, or a stream that stopped early
+    SERVER = "server"
+
+
+class Failure(Exception):  # noqa: N818 - it stands beside Reply as the other outcome of a Call
+    """What a Call came to instead of a Reply.
+
+    `message` is fit for a caller: free of ids, tokens and upstream prefixes. `code` is Cloudflare's own number.
+    """
+
+    def __init__(
+        self,
+        kind: FailureKind,
+        message: str,
+        *,
+        status: int = 0,
+        code: int | None = None,
+        param: str | None = None,
+        retry_after_seconds: float | None = None,
+        context_window: int | None = None,
+        prompt_tokens: int | None = None,
+        request_id: str | None = None,
+        is_retryable: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.status = status
+        self.code = code
+        self.param = param
+        self.retry_after_seconds = retry_after_seconds
+        self.context_window = context_window
+        self.prompt_tokens = prompt_tokens
+        self.request_id = request_id
+        self.is_retryable = is_retryable
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a request consumed. Tokens as OpenAI counts them: cached ones are part of the prompt."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    neurons: float | None = None
+    is_estimated: bool = False
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            None if self.neurons is None and other.neurons is None else (self.neurons or 0) + (other.neurons or 0),
+            self.is_estimated or other.is_estimated,
+        )

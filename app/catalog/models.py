@@ -1,0 +1,208 @@
+"""Model and Catalog: the rows of `models.json` as values, and the way from a caller's name to a row."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from fnmatch import fnmatchcase
+from importlib import resources
+from typing import Any, Literal
+
+import orjson
+
+from app.errors import ModelNotFoundError
+
+Status = Literal["current", "beta", "deprecated", "unlisted"]
+
+MODEL_ID = re.compile(r"@(?:cf|hf)/[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)+")
+"""What goes into an upstream path literally, so nothing that could leave its place in one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Neurons per unit: `input_tokens_M`, `cached_input_tokens_M`, `output_tokens_M`, `audio_minute`, ..."""
+
+    unit: str
+    neurons: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """How a model's thinking is set. Source: section 4.9 of Cloudflare's published types, `AiModels`."""
+
+    efforts: tuple[str, ...] = ()
+    """The values of `reasoning_effort` that the model takes; empty if it has no such field."""
+    effort_aliases: Mapping[str, str] = field(default_factory=dict)
+    """OpenAI's other efforts -> one of `efforts`."""
+    thinking_switch: str | None = None
+    """The name in `chat_template_kwargs` that turns thinking on and off."""
+    low_switch: str | None = None
+    """The name in `chat_template_kwargs` that asks for less thinking."""
+    off_suffix: str | None = None
+    """A text after the last user turn that turns thinking off."""
+    is_optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """What else sets a model apart. The defaults are the plain case."""
+
+    think_tags: Literal["none", "tagged", "untagged"] = "none"
+    """Thoughts inside the text: never; between `<think>` tags; or from the start up to `</think>`, unopened."""
+    turns: Literal["free", "alternating"] = "free"
+    """`alternating`: only user and assistant turns, in turn, the user first."""
+    picture_max_side: int = 2048
+    """Pixels; larger pictures are scaled down before they are sent."""
+    license_prompt: str | None = None
+    """A prompt that has to be sent once per account before the model answers (error 5016)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model: what it can do, and how it reads and writes."""
+
+    id: str
+    task: str
+    status: Status = "unlisted"
+    input_shape: str = "chat-completions"
+    output_shape: str = "openai-choices"
+    capabilities: frozenset[str] = frozenset()
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    requires_paid_plan: bool = False
+    replacement: str | None = None
+    also_seen_as: tuple[str, ...] = ()
+    created: int = 0
+    """Unix seconds."""
+    price: tuple[Price, ...] = ()
+    voices: tuple[str, ...] = ()
+    default_voice: str | None = None
+    reasoning: Reasoning | None = None
+    default_effort: str | None = None
+    """The `reasoning_effort` of a caller who names none: some aliases turn thinking off."""
+    picture_model: str | None = None
+    """The model that takes over when pictures come with the request."""
+    quirks: Quirks = Quirks()
+
+    @property
+    def is_listed(self) -> bool:
+        return self.status in ("current", "beta")
+
+    def can(self, capability: str) -> bool:
+        """Whether the model has a capability. One that is not in the catalogue is given the benefit of the doubt."""
+        return self.status == "unlisted" or capability in self.capabilities
+
+    def neurons(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float | None:
+        """What the tokens cost, by Cloudflare's price list; None where it lists no token price."""
+        per_million = {price.unit: price.neurons for price in self.price}
+        if "input_tokens_M" not in per_million:
+            return None
+        full = per_million["input_tokens_M"]
+        cached = per_million.get("cached_input_tokens_M", full)
+        out = per_million.get("output_tokens_M", 0)
+        return ((prompt_tokens - cached_tokens) * full + cached_tokens * cached + completion_tokens * out) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """Another name for a model, with the options that belong to the name. `*` in the name matches any text."""
+
+    name: str
+    model: str
+    reasoning_effort: str | None = None
+    picture_model: str | None = None
+
+    @classmethod
+    def from_setting(cls, name: str, to: "str | Mapping[str, str]") -> "Alias":
+        return cls(name, to) if isinstance(to, str) else cls(name, **to)
+
+
+class Catalog:
+    """Every known model, and the names that lead to one."""
+
+    def __init__(
+        self, models: Iterable[Model], aliases: Iterable[Alias] = (), *, replace_retired_models: bool = True
+    ) -> None:
+        """Of two aliases that match a name, an exact one wins, then the earlier one."""
+        self._models = {model.id: model for model in models}
+        self._misspelt = {seen: model.id for model in self for seen in model.also_seen_as}
+        self._replace_retired_models = replace_retired_models
+        self._exact: dict[str, Alias] = {}
+        self._patterns: list[Alias] = []
+        for alias in aliases:
+            if "*" in alias.name:
+                self._patterns.append(alias)
+            else:
+                self._exact.setdefault(alias.name, alias)
+        self.names = [model.id for model in self if model.is_listed] + list(self._exact)
+
+    @classmethod
+    def load(
+        cls, aliases: Mapping[str, str | Mapping[str, str]] | None = None, *, replace_retired_models: bool = True
+    ) -> "Catalog":
+        """The built-in catalogue; `aliases` come before its own.
+
+        An alias that leads nowhere is refused with a ValueError: better at the start than at a request.
+        """
+        rows = orjson.loads(resources.files(__package__).joinpath("models.json").read_bytes())
+        own = [Alias.from_setting(name, to) for name, to in (aliases or {}).items()]
+        built_in = [Alias.from_setting(name, to) for name, to in rows["aliases"].items()]
+        models = [_model(row) for row in rows["models"]]
+        catalog = cls(models, own + built_in, replace_retired_models=replace_retired_models)
+        for alias in own:
+            try:
+                catalog.resolve(alias.model)
+            except ModelNotFoundError as failure:
+                raise ValueError(f"MODEL_ALIASES: {alias.name!r} leads to no model. {failure}") from failure
+        return catalog
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self._models.values())
+
+    def get(self, model_id: str) -> Model | None:
+        return self._models.get(model_id)
+
+    def resolve(self, name: str) -> Model:
+        """The model that a caller's name leads to.
+
+        A retired model leads to its successor. A name that is unknown but has the form of a model id is
+        believed, and spoken to in the default shapes. Raises ModelNotFoundError for everything else.
+        """
+        alias = self._alias(name)
+        if alias is None:
+            return self._named(name)
+        further = self._alias(alias.model)  # a user's alias may lead to one of ours
+        if further and further is not alias:
+            alias = replace(further, reasoning_effort=alias.reasoning_effort or further.reasoning_effort)
+        model = self._named(alias.model)
+        return replace(model, default_effort=alias.reasoning_effort, picture_model=alias.picture_model)
+
+    def _alias(self, name: str) -> Alias | None:
+        exact = self._exact.get(name)
+        if exact or name in self._models:
+            return exact
+        return next((alias for alias in self._patterns if fnmatchcase(name, alias.name)), None)
+
+    def _named(self, name: str) -> Model:
+        model = self._models.get(name) or self._models.get(self._misspelt.get(name, f"@cf/{name}"))
+        if model and model.status == "deprecated" and model.replacement and self._replace_retired_models:
+            model = self._models[model.replacement]
+        if model:
+            return model
+        if MODEL_ID.fullmatch(name) and ".." not in name and len(name) <= 200:
+            return Model(name, "text-generation", quirks=Quirks(think_tags="tagged"))
+        raise ModelNotFoundError(name, self.names)
+
+
+def _model(row: dict[str, Any]) -> Model:
+    known = {each.name for each in fields(Model)}
+    return Model(
+        **{key: value for key, value in row.items() if key in known}
+        | {
+            "capabilities": frozenset(row.get("capabilities", ())),
+            "also_seen_as": tuple(row.get("also_seen_as", ())),
+            "voices": tuple(row.get("voices", ())),
+            "price": tuple(Price(unit, neurons) for unit, neurons in row.get("price", {}).items()),
+            "reasoning": Reasoning(**row["reasoning"]) if "reasoning" in row else None,
+            "quirks": Quirks(**row.get("quirks", {})),
+        }
+    )

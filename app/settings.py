@@ -1,0 +1,121 @@
+"""Every option, from the environment or `.env`: its default and one line of meaning."""
+
+import ipaddress
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Mode = Literal["managed", "pass-through", "emulator"]
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _no_slash(value: str) -> str:
+    return value.rstrip("/")
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+"), AfterValidator(_no_slash)]
+
+
+class Settings(BaseSettings):
+    """Where a value is a list it is comma separated; an empty value counts as not set."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` for every interface.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    workers: int = Field(1, ge=1, le=256, description="Processes; one per core is right.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="`info` writes one line per request; `warning` only faults."
+    )
+    data_dir: str = Field("data", description="Folder for everything the server keeps.")
+    public_base_url: Url | None = Field(
+        None, description="The address users reach the server at, for links in answers."
+    )
+
+    api_keys: Secrets = Field((), description="Keys that callers may use (any text), comma separated.")
+    cors_origins: Names = Field(("*",), description="Origins of web pages that may call; `*` for all.")
+
+    cloudflare_account_id: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="The account that pays. Without a token, callers bring their own.",
+    )
+    cloudflare_api_token: SecretStr | None = Field(
+        None, description="A token of that account with the permission Workers AI Read and Edit."
+    )
+    cloudflare_api_base_url: Url = Field(
+        "https://api.cloudflare.com/client/v4", description="Cloudflare's API, or a proxy of yours in front of it."
+    )
+
+    model_aliases: dict[str, str | dict[str, str]] = Field(
+        default_factory=dict,
+        description='Names for models, as JSON: `{"gpt-4o": "@cf/qwen/qwen3.8-27b"}`. `*` in a name matches any text; '
+        "they come before the built-in ones.",
+    )
+    replace_retired_models: bool = Field(
+        True, description="Run the successor of a model that Cloudflare has retired, instead of answering 404."
+    )
+    default_max_tokens: int = Field(
+        4096, ge=1, description="Length of an answer when the caller sets none (Cloudflare's own default is 256)."
+    )
+
+    remote_fetch: bool = Field(True, description="Fetch pictures that a caller names by http(s) address.")
+    remote_fetch_allow: Names = Field(
+        (), description="Hosts or networks that may be fetched although private: `nas.lan,192.168.1.0/24`."
+    )
+    remote_fetch_max_bytes: int = Field(20 * 2**20, ge=1, description="Largest picture that is fetched.")
+    remote_fetch_timeout_seconds: float = Field(15, gt=0, description="Longest time for one fetch, redirects included.")
+
+    max_body_bytes: int = Field(32 * 2**20, ge=1, description="Largest request body; above it 413.")
+    request_timeout_seconds: float = Field(
+        600, gt=0, description="Longest time for one request, all tries together, up to the first byte of a stream."
+    )
+    connect_timeout_seconds: float = Field(10, gt=0, description="Longest time to reach Cloudflare.")
+    idle_timeout_seconds: float = Field(
+        120, gt=0, description="Longest silence of Cloudflare: before a stream's first byte and between two events."
+    )
+    max_tries: int = Field(3, ge=1, le=10, description="How often a call is sent before its failure is passed on.")
+    heartbeat_seconds: float = Field(
+        15, gt=0, description="Silence in a stream after which a comment is sent to keep connections open."
+    )
+    shutdown_seconds: int = Field(30, ge=0, description="How long running answers may finish when the server stops.")
+    model_list_ttl_seconds: float = Field(3600, ge=0, description="How long the account's own model list is kept.")
+
+    @model_validator(mode="after")
+    def _are_consistent(self) -> "Settings":
+        if self.cloudflare_api_token and not self.cloudflare_account_id:
+            raise ValueError("CLOUDFLARE_API_TOKEN is set, CLOUDFLARE_ACCOUNT_ID is not: set both.")
+        if self.mode == "pass-through" and self.api_keys:
+            raise ValueError(
+                "API_KEYS are set, but there is no CLOUDFLARE_API_TOKEN they could stand for. Set the token too, or "
+                "remove API_KEYS so that callers use their own Cloudflare tokens as keys."
+            )
+        if self.mode == "managed" and not self.api_keys and not self.is_loopback:
+            raise ValueError(
+                f"With HOST={self.host} everybody who reaches this server could spend your Cloudflare account. "
+                "Set API_KEYS to the keys that callers must show, or HOST=127.0.0.1."
+            )
+        return self
+
+    @cached_property
+    def mode(self) -> Mode:
+        """Whose Cloudflare credentials pay: ours, the caller's, or nobody's."""
+        if self.cloudflare_account_id is None:
+            return "emulator"
+        return "managed" if self.cloudflare_api_token else "pass-through"
+
+    @cached_property
+    def is_loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False

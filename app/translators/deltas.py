@@ -1,0 +1,28 @@
+"""What a model says, piece by piece, in no client's dialect: the steps between a reader and a writer."""
+
+from typing import Any, NamedTuple
+
+
+class Text(NamedTuple):
+    """A piece of the answer."""
+
+    text: str
+    logprobs: dict[str, Any] | None = None
+
+
+class Thought(NamedTuple):
+    """A piece of the reasoning before it."""
+
+    text: str
+
+
+class ToolCall(NamedTuple):
+    """A tool call, or a piece of one: `id` and `name` come with the first piece only."""
+
+    index: int
+    arguments: str
+    id: str | None = None
+    name: str | None = None
+
+
+Delta = Text | Thought | ToolCall
