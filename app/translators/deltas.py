@@ -19,7 +19,7 @@ class Thought(NamedTuple):
 class ToolCall(NamedTuple):
     """A tool call, or a piece of one: `id` and `name` come with the first piece only."""
 
-    index: int
+    call_index: int
     arguments: str
     id: str | None = None
     name: str | None = None
