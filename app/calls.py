@@ -35,6 +35,8 @@ class Reply:
     """What one Call returned, out of its envelope: an object, a list, a text or bytes."""
 
     body: Any
+    raw: bytes = b""
+    """The body as it came, envelope and all: JSON numbers lose their spelling."""
     neurons: float | None = None
     """The exact charge, from `cf-ai-neurons`."""
 

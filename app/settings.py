@@ -26,7 +26,9 @@ Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+"), AfterValidator(_no_sla
 class Settings(BaseSettings):
     """Where a value is a list it is comma separated; an empty value counts as not set."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` for every interface.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
@@ -62,8 +64,10 @@ class Settings(BaseSettings):
     replace_retired_models: bool = Field(
         True, description="Run the successor of a model that Cloudflare has retired, instead of answering 404."
     )
-    default_max_tokens: int = Field(
-        4096, ge=1, description="Length of an answer when the caller sets none (Cloudflare's own default is 256)."
+    default_max_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Tokens of an answer when the caller sets none; empty: 4096, or 16384 for models that think.",
     )
 
     remote_fetch: bool = Field(True, description="Fetch pictures that a caller names by http(s) address.")

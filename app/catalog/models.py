@@ -68,6 +68,8 @@ class Model:
     capabilities: frozenset[str] = frozenset()
     context_window: int | None = None
     max_output_tokens: int | None = None
+    default_max_tokens: int = 4096
+    """Length of an answer when nobody sets one; models that think need more."""
     requires_paid_plan: bool = False
     replacement: str | None = None
     also_seen_as: tuple[str, ...] = ()
@@ -113,7 +115,14 @@ class Alias:
 
     @classmethod
     def from_setting(cls, name: str, to: "str | Mapping[str, str]") -> "Alias":
-        return cls(name, to) if isinstance(to, str) else cls(name, **to)
+        """Raises ValueError for an option that there is not."""
+        if isinstance(to, str):
+            return cls(name, to)
+        try:
+            return cls(name, **to)
+        except TypeError as failure:
+            known = ", ".join(each.name for each in fields(cls)[1:])
+            raise ValueError(f"MODEL_ALIASES: {name!r} may have {known}, and needs model.") from failure
 
 
 class Catalog:
@@ -172,7 +181,11 @@ class Catalog:
             return self._named(name)
         further = self._alias(alias.model)  # a user's alias may lead to one of ours
         if further and further is not alias:
-            alias = replace(further, reasoning_effort=alias.reasoning_effort or further.reasoning_effort)
+            alias = replace(
+                further,
+                reasoning_effort=alias.reasoning_effort or further.reasoning_effort,
+                picture_model=alias.picture_model or further.picture_model,
+            )
         model = self._named(alias.model)
         return replace(model, default_effort=alias.reasoning_effort, picture_model=alias.picture_model)
 

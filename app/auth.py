@@ -1,0 +1,117 @@
+"""Auth: the key that a request shows -> the caller and the account that pays, or a 401."""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from app.calls import Account
+from app.errors import AuthenticationError
+from app.settings import Mode, Settings
+
+OWN_ACCOUNT = re.compile(r"(?P<id>[0-9a-fA-F]{32}):(?P<token>[\x21-\x7e]{10,})")
+"""A key that names a Cloudflare account and a token of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking."""
+
+    name: str
+    """Stands for the key in logs and hashes: its fingerprint, or `anonymous`."""
+    account: Account
+
+
+class Auth:
+    """The three ways in: see `Settings.mode`."""
+
+    def __init__(
+        self,
+        mode: Mode,
+        keys: Iterable[str],
+        account_id: str | None,
+        token: str | None,
+        base_url: str,
+        emulator_url: str,
+    ) -> None:
+        self._mode = mode
+        self._digests = [_digest(key) for key in keys]
+        self._account_id = account_id or ""
+        self._base_url = base_url
+        self._ours = Account(account_id or "", token or "", base_url)
+        self._emulator = Account("0" * 32, "emulator", emulator_url)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, emulator_url: str) -> "Auth":
+        token = settings.cloudflare_api_token
+        return cls(
+            settings.mode,
+            [key.get_secret_value() for key in settings.api_keys],
+            settings.cloudflare_account_id,
+            token.get_secret_value() if token else None,
+            settings.cloudflare_api_base_url,
+            emulator_url,
+        )
+
+    @property
+    def own_account(self) -> Account | None:
+        """The account that serves what no caller asked for, such as the list of models."""
+        return {"managed": self._ours, "emulator": self._emulator, "pass-through": None}[self._mode]
+
+    def identify(self, headers: Sequence[tuple[bytes, bytes]]) -> Caller:
+        """Raises AuthenticationError if a key is needed and none, or a wrong one, is shown."""
+        keys = list(_keys(headers))
+        if self._mode == "pass-through":
+            return self._pass_through(keys)
+        if self._digests:
+            key = next((key for key in keys if self._is_known(key)), None)
+            if key is None:
+                raise _refusal(keys, "Send one of the server's API_KEYS as `Authorization: Bearer KEY`.")
+        else:
+            key = next(iter(keys), "")
+        own = OWN_ACCOUNT.fullmatch(key) if self._mode == "emulator" else None
+        if own:
+            return Caller(_name(key), Account(own["id"], own["token"], self._base_url, is_ours=False))
+        return Caller(_name(key), self._ours if self._mode == "managed" else self._emulator)
+
+    def _pass_through(self, keys: list[str]) -> Caller:
+        if not keys:
+            raise _refusal(keys, "Send a Cloudflare API token as `Authorization: Bearer TOKEN`.")
+        key = keys[0]
+        own = OWN_ACCOUNT.fullmatch(key)
+        account_id, token = (own["id"], own["token"]) if own else (self._account_id, key)
+        return Caller(_name(key), Account(account_id, token, self._base_url, is_ours=False))
+
+    def _is_known(self, key: str) -> bool:
+        digest = _digest(key)
+        known = [hmac.compare_digest(digest, each) for each in self._digests]  # all of them: no early end to time
+        return any(known)
+
+
+def _keys(headers: Sequence[tuple[bytes, bytes]]) -> Iterable[str]:
+    """Every key that a client may have put somewhere; many send the same one twice."""
+    for name, value in headers:
+        if name == b"authorization":
+            scheme, _, rest = value.decode("latin-1").strip().partition(" ")
+            is_scheme = scheme.lower() in ("bearer", "deepl-auth-key")
+            key = rest if is_scheme else scheme if not rest else ""
+        elif name in (b"x-api-key", b"api-key"):
+            key = value.decode("latin-1")
+        else:
+            continue
+        if key := key.strip():
+            yield key
+
+
+def _refusal(keys: list[str], advice: str) -> AuthenticationError:
+    problem = "The API key is not valid." if keys else "There is no API key in the request."
+    return AuthenticationError(f"{problem} {advice}")
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
+def _name(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:8] if key else "anonymous"

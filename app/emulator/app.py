@@ -1,0 +1,226 @@
+"""The application that answers as Cloudflare's API does: paths, credentials, and the way from a path to a task."""
+
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import count
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import anyio
+from starlette.types import Receive, Scope, Send
+
+from app.catalog import Catalog, Model
+from app.emulator.faults import (
+    Fault,
+    bad_input,
+    no_credentials,
+    no_method,
+    no_route,
+    no_such_model,
+    not_authenticated,
+    paid_plan_needed,
+    retired,
+)
+from app.emulator.meters import Meters
+from app.emulator.models_search import searched
+from app.emulator.options import Options
+from app.emulator.replies import Reply, fault_reply, json_reply
+from app.emulator.requests import ClientGone, ReceivedRequest, receive_request
+from app.emulator.run import Run
+from app.emulator.texts import run_text
+
+TASKS: dict[str, Callable[[Run, Meters], Reply]] = {"text-generation": run_text}
+"""Task of a model -> what answers its runs."""
+
+PROCESS = os.getpid()
+"""Part of every id, so that several processes give different ones."""
+ACCOUNT_PATH = re.compile(r"(?:/client/v4)?/accounts/([^/]+)/ai/(.+)")
+VERIFY_PATH = re.compile(r"(?:/client/v4)?/user/tokens/verify")
+
+
+def create_emulator(options: Options | None = None, catalog: Catalog | None = None) -> "Emulator":
+    """An ASGI application. `catalog` is the built-in one unless another is given."""
+    return Emulator(options or Options(), catalog or Catalog.load())
+
+
+class Emulator:
+    """`requests`, `open_requests`, `cancelled_requests` and `meters` are for tests to look at."""
+
+    def __init__(self, options: Options, catalog: Catalog) -> None:
+        self.options = options
+        self.requests: deque[ReceivedRequest] = deque(maxlen=options.kept_requests)
+        self.open_requests = 0
+        """Requests whose answer is not through yet."""
+        self.cancelled_requests = 0
+        """Requests whose client left before its answer was through."""
+        self.meters = Meters(options)
+        self._models: Mapping[str, Model] = {model.id: model for model in (*catalog, *options.models)}
+        self._licensed: set[tuple[str, str]] = set()
+        self._numbers = count(1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        self.open_requests += 1
+        try:
+            await self._answer(scope, receive, send)
+        except ClientGone:
+            self.cancelled_requests += 1
+        finally:
+            self.open_requests -= 1
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = await receive_request(scope, receive, self.options.max_body_bytes)
+        self.requests.append(request)
+        reply = self._reply(request)
+        is_through = False
+        async with anyio.create_task_group() as tasks:
+
+            async def leave() -> None:
+                await receive()  # the body is read, so all that can come is the disconnect
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(leave)
+            await reply.send(send)
+            is_through = True
+            tasks.cancel_scope.cancel()
+        if not is_through:
+            raise ClientGone
+
+    def _reply(self, request: ReceivedRequest) -> Reply:
+        request_id = f"{next(self._numbers):08x}-0404-4429-9304-0{PROCESS:011x}"  # digits that are no status
+        try:
+            reply = self._route(request, request_id)
+        except Fault as fault:
+            reply = fault_reply(fault, request_id, self.options.quirks)
+        headers = {"cf-ray": f"{request_id[:8]}{PROCESS:08x}-EMU", "cf-ai-req-id": request_id}
+        return replace(reply, headers=reply.headers | headers)
+
+    def _route(self, request: ReceivedRequest, request_id: str) -> Reply:
+        if VERIFY_PATH.fullmatch(request.path):
+            return self._verify(request)
+        found = ACCOUNT_PATH.fullmatch(request.path)
+        if not found:
+            raise no_route(request.path)
+        account, rest = found.groups()
+        self._authenticate(account, request)
+        if rest == "models/search":
+            _expect(request, "GET")
+            return json_reply(searched(self._models.values(), dict(parse_qsl(request.query))))
+        is_openai = rest == "v1/chat/completions"
+        if not (is_openai or rest == "run" or rest.startswith("run/")) or "%2f" in rest.lower():
+            raise no_route(request.path)
+        _expect(request, "POST")
+        body = self._json_body(request)
+        model_id = unquote(rest[len("run/") :]) if rest.startswith("run/") else body.pop("model", None)
+        if rest == "run":
+            body = _input(body)
+        return self._run(
+            Run(
+                id=request_id,
+                account=account,
+                model=self._model(model_id),
+                is_openai=is_openai,
+                body=body,
+                created=int(time.time()),
+                base_quirks=self.options.quirks,
+                affinity=request.headers.get("x-session-affinity"),
+            )
+        )
+
+    def _verify(self, request: ReceivedRequest) -> Reply:
+        _expect(request, "GET")
+        token, tokens = _bearer(request), self.options.tokens
+        if tokens is not None and token not in tokens.values():
+            raise not_authenticated()
+        result = {"id": "00000000000000000000000000000000", "status": "active"}
+        messages = [{"code": 10000, "message": "This API Token is valid and active", "type": None}]
+        return json_reply({"result": result, "success": True, "errors": [], "messages": messages})
+
+    def _authenticate(self, account: str, request: ReceivedRequest) -> None:
+        token, tokens = _bearer(request), self.options.tokens
+        if tokens is None:
+            return
+        if account not in tokens:
+            raise no_route(request.path)
+        if tokens[account] != token:
+            raise not_authenticated()
+
+    def _json_body(self, request: ReceivedRequest) -> dict[str, Any]:
+        if request.size > self.options.max_body_bytes:
+            raise Fault(3006)
+        is_json = request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
+        if not is_json or not request.size:
+            raise Fault(3003)
+        if not isinstance(request.body, dict):
+            raise bad_input("the body must be a JSON object")
+        return dict(request.body)
+
+    def _model(self, model_id: Any) -> Model:
+        model = self._models.get(model_id) if isinstance(model_id, str) else None
+        if model is None or model.task not in TASKS:
+            raise no_such_model(str(model_id))
+        return model
+
+    def _run(self, run: Run) -> Reply:
+        quirks = run.quirks
+        try:
+            run = self._admitted(run)
+            reply = TASKS[run.model.task](run, self.meters)
+        except Fault as fault:
+            reply = fault_reply(fault, run.id, quirks)
+        return replace(
+            reply,
+            first_pause_seconds=reply.first_pause_seconds + self.options.latency_seconds,
+            pause_seconds=reply.pause_seconds or (self.options.token_seconds if run.wants_stream else 0),
+        )
+
+    def _admitted(self, run: Run) -> Run:
+        """The run, with the model that really answers it."""
+        model = run.model
+        if model.status == "deprecated":
+            if "quiet-replacement" not in run.quirks:
+                raise retired(model.id)
+            run = replace(run, model=self._models[str(model.replacement)])
+        if run.model.requires_paid_plan and self.options.free_plan:
+            raise paid_plan_needed(run.model.id)
+        self.meters.check_pace(run.account)
+        self.meters.check_allowance(run.account)
+        self._check_license(run)
+        busy = run.body.get("options")
+        wants_refusal = isinstance(busy, dict) and busy.get("rejectIfBusy") is True
+        self.meters.check_capacity(run.model.id, reject_if_busy=wants_refusal)
+        return run
+
+    def _check_license(self, run: Run) -> None:
+        prompt = run.model.quirks.license_prompt
+        if prompt is None or not self.options.needs_license:
+            return
+        if run.body.get("prompt") == prompt:
+            self._licensed.add((run.account, run.model.id))
+        if (run.account, run.model.id) not in self._licensed:
+            raise Fault(5016)
+
+
+def _input(body: dict[str, Any]) -> dict[str, Any]:
+    """The model's own body inside that of `ai/run` without a model in the path."""
+    inner = body.get("input")
+    if not isinstance(inner, dict):
+        raise bad_input("required properties at '/' are 'input'")
+    return inner | ({"options": body["options"]} if "options" in body else {})
+
+
+def _expect(request: ReceivedRequest, method: str) -> None:
+    if request.method != method:
+        raise no_method(request.method)
+
+
+def _bearer(request: ReceivedRequest) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise no_credentials()
+    return token

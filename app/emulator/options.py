@@ -1,0 +1,43 @@
+"""Options: how strict, generous and quick an emulator is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from app.catalog import Model
+from app.emulator.quirks import DEFAULT_QUIRKS, checked
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    tokens: Mapping[str, str] | None = field(default=None, repr=False)
+    """Account id -> its API token. None accepts any token for any account."""
+    quirks: frozenset[str] = DEFAULT_QUIRKS
+    """Names out of `QUIRKS`; a request may switch more of them."""
+    models: tuple[Model, ...] = ()
+    """Models beside those of the catalogue, as if Cloudflare had just added them."""
+
+    free_plan: bool = False
+    """Refuse the models that need Workers Paid (5035)."""
+    needs_license: bool = False
+    """Refuse the models with a license until its prompt was sent (5016)."""
+
+    daily_neurons: float | None = None
+    """What each account may spend between two midnights (UTC); then `quota_code`."""
+    quota_code: int = 4006
+    """4006 or 3036: the service uses both for the same."""
+    requests_per_minute: int | None = None
+    """Of each account, for all models together; then 429 without a code."""
+    busy_every: Mapping[str, int] = field(default_factory=dict)
+    """Model id -> k: every k-th request for it finds no capacity (3040)."""
+
+    latency_seconds: float = 0
+    """Before the first byte of every answer of a model."""
+    token_seconds: float = 0
+    """Before every event of a stream."""
+    max_body_bytes: int = 100 * 2**20
+    """Above it 3006."""
+    kept_requests: int = 200
+    """How many requests `Emulator.requests` remembers."""
+
+    def __post_init__(self) -> None:
+        checked(self.quirks)

@@ -1,0 +1,105 @@
+"""Run: one request as it reached a model."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from app.catalog import Model
+from app.emulator.quirks import MODEL_QUIRKS, switched
+from app.emulator.script import Script, script_of
+
+
+class Family(StrEnum):
+    """The dialects of text models."""
+
+    NATIVE = "native"  # prompt or messages in, {"response"} out
+    HYBRID = "hybrid"  # prompt or messages in, OpenAI's choices out
+    CHAT = "chat"  # OpenAI in and out
+    RESPONSES = "responses"  # the same; takes OpenAI's Responses too
+
+
+def family_of(model: Model) -> Family:
+    if model.input_shape == "prompt-or-messages":
+        return Family.NATIVE if model.output_shape == "response-text" else Family.HYBRID
+    return Family.RESPONSES if model.id.startswith("@cf/openai/gpt-oss-") else Family.CHAT
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content, whatever form that has."""
+    if isinstance(content, dict):  # some native models take a part by itself
+        content = [content]
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "\n".join(text for text in texts if isinstance(text, str))
+    return content if isinstance(content, str) else ""
+
+
+@dataclass(frozen=True)
+class Run:
+    id: str
+    """Of this inference; stands in errors and in `cf-ai-req-id`."""
+    account: str
+    model: Model
+    is_openai: bool
+    """It came through `ai/v1/chat/completions`, not `ai/run`."""
+    body: dict[str, Any]
+    created: int
+    """Unix seconds."""
+    base_quirks: frozenset[str]
+    affinity: str | None = None
+
+    @property
+    def family(self) -> Family:
+        return family_of(self.model)
+
+    @property
+    def takes_openai(self) -> bool:
+        return self.is_openai or self.model.input_shape == "chat-completions"
+
+    @property
+    def gives_openai(self) -> bool:
+        return self.is_openai or self.model.output_shape == "openai-choices"
+
+    @property
+    def wants_stream(self) -> bool:
+        return self.body.get("stream") is True
+
+    @cached_property
+    def turns(self) -> list[dict[str, Any]]:
+        """The messages, as far as they are some; a prompt counts as one of the user."""
+        messages = self.body.get("messages")
+        if isinstance(messages, list):
+            return [message for message in messages if isinstance(message, dict)]
+        return [{"role": "user", "content": self.body.get("prompt")}]
+
+    @cached_property
+    def question(self) -> str:
+        """The last text of the user, without the script in it."""
+        return self._last_user[1]
+
+    @cached_property
+    def script(self) -> Script:
+        return self._last_user[0]
+
+    @cached_property
+    def quirks(self) -> frozenset[str]:
+        return switched(self.base_quirks, self.script.quirks) | MODEL_QUIRKS.get(self.model.id, frozenset())
+
+    @cached_property
+    def _last_user(self) -> tuple[Script, str]:
+        users = [turn for turn in self.turns if turn.get("role") == "user"]
+        return script_of(text_of(users[-1].get("content")) if users else "")
+
+    @property
+    def json_mode(self) -> dict[str, Any] | None:
+        """The `response_format`, if it asks for JSON."""
+        wanted = self.body.get("response_format")
+        return wanted if isinstance(wanted, dict) and wanted.get("type") in ("json_object", "json_schema") else None
+
+    @property
+    def max_tokens(self) -> int | None:
+        """What the caller allows, or else the 256 that native models and gpt-oss keep to. Source: Cloudflare's model
+        schemas."""
+        wanted = (self.body.get("max_completion_tokens") if self.takes_openai else None) or self.body.get("max_tokens")
+        return wanted or (None if self.family is Family.CHAT else 256)

@@ -1,0 +1,85 @@
+"""The task text generation: check the run, answer it, write the answer in the model's dialect."""
+
+from dataclasses import replace
+from typing import Any
+
+from app.emulator.answers import Answer, answer_to
+from app.emulator.chat_input import check_chat
+from app.emulator.chat_output import chunks, completion
+from app.emulator.faults import Fault
+from app.emulator.meters import Meters
+from app.emulator.native_input import check_native
+from app.emulator.native_output import native_frames, native_result
+from app.emulator.pictures import check_pictures, check_texts
+from app.emulator.prompts import Part, check_context, prompt_parts
+from app.emulator.quirks import FAILING
+from app.emulator.replies import EVENTS, Reply, halved, json_reply, sliced
+from app.emulator.run import Run
+from app.emulator.streams import events
+from app.emulator.tokens import Usage
+
+
+def run_text(run: Run, meters: Meters) -> Reply:
+    """Raises the Fault that Workers AI answers the body with, or the one its script asks for."""
+    parts = _checked(run)
+    if run.script.fault:
+        raise run.script.fault
+    if run.quirks & FAILING:
+        raise Fault(3040)
+    answer = answer_to(run)
+    usage = _usage(run, answer, parts, meters)
+    meters.charge(run.account, usage.neurons)
+    is_stream = run.wants_stream and not run.quirks & {"json-for-stream", "empty-json-for-stream"}
+    return _scripted(run, _stream(run, answer, usage) if is_stream else _whole(run, answer, usage))
+
+
+def _checked(run: Run) -> list[Part]:
+    """The parts of a prompt that is in order."""
+    if run.takes_openai:
+        check_chat(run)
+    else:
+        check_native(run)
+    check_pictures(run)
+    if "picture-in-text" in run.quirks:
+        check_texts(run)
+    parts = prompt_parts(run)
+    check_context(run, sum(part.tokens for part in parts))
+    return parts
+
+
+def _usage(run: Run, answer: Answer, parts: list[Part], meters: Meters) -> Usage:
+    prompt, completion = sum(part.tokens for part in parts), answer.completion_tokens
+    cached = 0
+    if run.affinity and "prompt-caching" in run.model.capabilities:
+        cached = sum(part.tokens for part in meters.remembered((run.account, run.model.id, run.affinity), parts))
+    neurons = run.model.neurons(prompt, completion, cached) or 0.0
+    return Usage(prompt, completion, cached, len(answer.reasoning), round(neurons, 6))
+
+
+def _stream(run: Run, answer: Answer, usage: Usage) -> Reply:
+    frames = chunks(run, answer, usage) if run.gives_openai else native_frames(run, answer, usage)
+    content_type = None if "no-content-type" in run.quirks else EVENTS
+    pause = run.script.delay_ms / 1000
+    return Reply(events(run, frames, usage), content_type=content_type, pause_seconds=pause)
+
+
+def _whole(run: Run, answer: Answer, usage: Usage) -> Reply:
+    result: Any = completion(run, answer, usage) if run.gives_openai else native_result(run, answer, usage)
+    if run.wants_stream and "empty-json-for-stream" in run.quirks:
+        result = {}
+    if "state-envelope" in run.quirks:
+        result = {"state": "Completed", "result": result, "gatewayMetadata": {"keySource": "Unified"}}
+    if not run.is_openai and "unenveloped" not in run.quirks:
+        result = {"result": result, "success": True, "errors": [], "messages": []}
+    return json_reply(result, headers={"cf-ai-neurons": f"{usage.neurons:.6f}"})
+
+
+def _scripted(run: Run, reply: Reply) -> Reply:
+    """With what the script wants of the bytes."""
+    script = run.script
+    body = reply.body
+    if script.drop and reply.content_type != EVENTS:
+        body = halved(body)
+    if script.cut_bytes:
+        body = sliced(body, script.cut_bytes)
+    return replace(reply, body=body, first_pause_seconds=script.first_delay_ms / 1000, is_dropped=script.drop)

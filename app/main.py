@@ -1,0 +1,150 @@
+"""create_app: makes each part once, joins them, and closes them in reverse order."""
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import httpx2
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from app import __version__
+from app.auth import Auth
+from app.catalog import Catalog
+from app.emulator.app import create_emulator
+from app.emulator.transport import EmulatorTransport
+from app.errors import APIStatusError, BadRequestError, MethodNotAllowedError, NotFoundError
+from app.logs import configure
+from app.media.loader import PictureLoader
+from app.media.remote import RemoteFetcher
+from app.relay import Relay
+from app.routes import health, models, openai, reference
+from app.routes.edge import Edge, Faults
+from app.settings import Settings
+from app.upstream.client import WorkersAI
+from app.upstream.model_list import ModelList
+from app.upstream.transport import make_transport
+
+EMULATOR_URL = "http://emulator.invalid/client/v4"
+"""Where the built-in Workers AI lives: in this process, at an address that exists nowhere."""
+
+METHODS = ["GET", "POST", "DELETE", "OPTIONS", "HEAD"]
+EXPOSED = ["x-request-id", "retry-after", "x-flarelay-model", "x-flarelay-ignored", "x-flarelay-neurons"]
+A_DAY = 86400
+
+
+class Transports(httpx2.AsyncBaseTransport):
+    """The network, and the emulator beside it if there is one."""
+
+    def __init__(self, network: httpx2.AsyncBaseTransport, emulator: httpx2.AsyncBaseTransport | None) -> None:
+        self._network = network
+        self._emulator = emulator
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if self._emulator and request.url.host == "emulator.invalid":
+            return await self._emulator.handle_async_request(request)
+        return await self._network.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._network.aclose()
+        if self._emulator:
+            await self._emulator.aclose()
+
+
+def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | None = None) -> FastAPI:
+    """The application. `transport` carries the calls to Cloudflare in place of the network."""
+    catalog = Catalog.load(settings.model_aliases, replace_retired_models=settings.replace_retired_models)
+    auth = Auth.from_settings(settings, EMULATOR_URL)
+    wire = transport or make_transport()
+    if settings.mode == "emulator":
+        wire = Transports(wire, EmulatorTransport(create_emulator()))
+    upstream = WorkersAI(
+        wire,
+        connect_timeout_seconds=settings.connect_timeout_seconds,
+        idle_timeout_seconds=settings.idle_timeout_seconds,
+        request_timeout_seconds=settings.request_timeout_seconds,
+        max_tries=settings.max_tries,
+    )
+    fetcher = RemoteFetcher(
+        is_enabled=settings.remote_fetch,
+        allow=settings.remote_fetch_allow,
+        max_bytes=settings.remote_fetch_max_bytes,
+        timeout_seconds=settings.remote_fetch_timeout_seconds,
+    )
+    relay = Relay(catalog, upstream, PictureLoader(fetcher), default_max_tokens=settings.default_max_tokens)
+    model_list = ModelList(catalog, upstream, ttl_seconds=settings.model_list_ttl_seconds)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        async with AsyncExitStack() as parts:
+            parts.push_async_callback(wire.aclose)
+            parts.push_async_callback(model_list.aclose)
+            yield
+
+    app = FastAPI(
+        title="Flarelay",
+        version=__version__,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        max_body_size=None,
+        exception_handlers={HTTPException: _http_fault, RequestValidationError: _validation_fault},
+    )
+    app.router.routes += openai.routes(
+        relay, auth, max_body_bytes=settings.max_body_bytes, heartbeat_seconds=settings.heartbeat_seconds
+    )
+    app.include_router(models.router(model_list, catalog, auth))
+    app.include_router(health.router(settings.mode))
+    reference.describe(app)
+    app.add_middleware(Faults)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_methods=METHODS,
+        allow_headers=["*"],
+        expose_headers=EXPOSED,
+        allow_private_network=True,
+        max_age=A_DAY,
+    )
+    app.add_middleware(Edge)
+    return app
+
+
+def from_environment() -> FastAPI:
+    """What each worker process runs."""
+    settings = Settings()
+    configure(settings.log_level)
+    logging.getLogger("flarelay").info("start", extra={"fields": {"mode": settings.mode, "version": __version__}})
+    return create_app(settings)
+
+
+def _answer(error: APIStatusError) -> Response:
+    return JSONResponse(error.envelope(), status_code=error.status, headers=error.headers())
+
+
+async def _http_fault(request: Request, failure: Exception) -> Response:
+    """What the router refuses: unknown paths and methods."""
+    assert isinstance(failure, HTTPException)  # noqa: S101 - registered for nothing else
+    path = request.url.path
+    error: APIStatusError
+    if failure.status_code == 404:
+        error = NotFoundError(f"There is no {request.method} {path} here. The API's base URL ends with /v1.")
+    elif failure.status_code == 405:
+        error = MethodNotAllowedError(f"{path} does not take {request.method}.")
+    else:
+        error = BadRequestError(str(failure.detail), status=failure.status_code)
+    request.scope["record"].error = error.code
+    response = _answer(error)
+    response.headers.update(failure.headers or {})
+    return response
+
+
+async def _validation_fault(request: Request, failure: Exception) -> Response:
+    assert isinstance(failure, RequestValidationError)  # noqa: S101 - registered for nothing else
+    fault = failure.errors()[0]
+    error = BadRequestError(f"{fault['msg']}.", param=str(fault["loc"][-1]), code="invalid_value")
+    request.scope["record"].error = error.code
+    return _answer(error)

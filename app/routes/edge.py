@@ -1,0 +1,86 @@
+"""What every request passes first and every answer last: its id, its path made plain, its line in the log, and the
+catch for what nobody foresaw."""
+
+import logging
+import re
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import APIStatusError, InternalServerError
+from app.logs import Record, request_id
+from app.routes.replies import send_error
+from app.routes.streaming import ClientLeft
+
+logger = logging.getLogger("flarelay")
+
+SLASHES = re.compile(r"/{2,}")
+
+
+class Edge:
+    """ASGI middleware, the outermost one. Puts `record` into the scope, for the handlers to fill in."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope["path"] = plain_path(scope["path"])
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
+        record = scope["record"] = Record(request_id(given), scope["method"], scope["path"])
+        id_header = (b"x-request-id", record.request_id.encode())
+
+        async def send_on(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                record.first_byte_ms = record.elapsed_ms()
+                message["headers"] = [*message.get("headers", ()), id_header]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_on)
+        finally:
+            record.write()
+
+
+class Faults:
+    """ASGI middleware, the innermost one: failures -> answers in OpenAI's shape.
+
+    Inside the CORS headers, without which a web page could not read the failure.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        record: Record = scope["record"]
+        try:
+            await self._app(scope, receive, send)
+        except ClientLeft:
+            record.status = record.status or 499  # nginx's number for it
+            record.error = "client_left"
+        except APIStatusError as error:
+            record.error = error.code
+            await send_error(error, send)
+        except Exception:  # noqa: BLE001 - the one place for what nobody foresaw
+            logger.exception("crash", extra={"fields": {"request_id": record.request_id}})
+            if record.status:
+                raise  # too late for an answer: the connection has to break, so that nothing looks whole
+            crash = InternalServerError("The server failed. Its log has the reason under the request's id.")
+            record.error = crash.code
+            await send_error(crash, send)
+
+
+def plain_path(path: str) -> str:
+    """Without doubled slashes, a slash at the end, or the `/v1` that gateways put before ours.
+
+    OneAPI appends `/v1/...` to a base URL that users end with `/` or `/v1`.
+    """
+    path = SLASHES.sub("/", path) if "//" in path else path
+    while path.startswith("/v1/v1/"):
+        path = path[3:]
+    return path.rstrip("/") or "/"

@@ -1,0 +1,22 @@
+"""JSON answers, by the bare protocol: what a response class would add is not needed here."""
+
+from typing import Any
+
+import orjson
+from starlette.types import Send
+
+from app.errors import APIStatusError
+
+Headers = list[tuple[bytes, bytes]]
+
+
+async def send_json(body: Any, send: Send, *, status: int = 200, headers: Headers | None = None) -> None:
+    content = orjson.dumps(body)
+    fixed = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": fixed + (headers or [])})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def send_error(error: APIStatusError, send: Send) -> None:
+    headers = [(name.encode(), value.encode()) for name, value in error.headers().items()]
+    await send_json(error.envelope(), send, status=error.status, headers=headers)

@@ -1,0 +1,97 @@
+"""Translator: what an endpoint is to the relay. Plan and Context: what passes between them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from app.calls import Call, Failure, Reply, Usage
+from app.catalog import Model
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """All that a translator knows besides the body."""
+
+    model: Model
+    name: str
+    """The model as the caller wrote it, which is what answers call it."""
+    id: str
+    """Random and unique: the end of the response's id, and the root of the ids inside."""
+    created: int
+    """Unix seconds."""
+    pictures: Mapping[str, str] = field(default_factory=dict)
+    """The picture addresses of the request -> data URIs that the model takes."""
+    default_max_tokens: int | None = None
+    """Length of an answer when the caller sets none; None leaves it to the model's row."""
+    affinity: str | None = None
+    """What ties requests with an equal beginning together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture that a request names, and where in the request."""
+
+    url: str
+    param: str
+
+
+class Incremental(Protocol):
+    """Turns the upstream events of one request into the bytes of its event stream. No I/O."""
+
+    def feed(self, choice: int, payloads: Sequence[bytes]) -> bytes:
+        """Events that arrived together -> what to send, possibly nothing. Raises Failure."""
+
+    def replay(self, choice: int, reply: Reply) -> bytes:
+        """A whole reply, where a stream was asked for -> what to send. Raises Failure."""
+
+    def finish(self, choice: int) -> bytes:
+        """The upstream stream has ended -> the end of this choice. Raises Failure if that was too early."""
+
+    def is_done(self, choice: int) -> bool:
+        """Nothing further is wanted of this choice: its upstream stream can be closed."""
+
+    def end(self) -> bytes:
+        """What closes the whole stream."""
+
+    @property
+    def usage(self) -> Usage: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Generic[Request]):
+    """The calls that answer a request, and what reading their replies needs to know."""
+
+    request: Request
+    context: Context
+    calls: tuple[Call, ...]
+    ignored: tuple[str, ...] = ()
+    """Parameters that the model can't honour and that don't change what the answer means."""
+    reading: Any = None
+    """The translator's own; see there."""
+
+
+def no_second_try(_plan: Plan[Any], _call: Call, _outcome: Reply | Failure) -> Call | None:
+    return None
+
+
+def no_pictures(_request: Any) -> list[Picture]:
+    return []
+
+
+@dataclass(frozen=True, slots=True)
+class Translator(Generic[Request, Response]):
+    """An endpoint as pure functions."""
+
+    tasks: frozenset[str]
+    """The catalogue's tasks whose models can answer."""
+    endpoint: str
+    """Its path, for messages."""
+    to_plan: Callable[[Request, Context], Plan[Request]]
+    from_replies: Callable[[Plan[Request], Sequence[Reply]], tuple[Response, Usage]]
+    to_stream: Callable[[Plan[Request]], Incremental]
+    again: Callable[[Plan[Request], Call, Reply | Failure], Call | None] = no_second_try
+    """What to send instead after a reply or a failure that a changed call can mend; None to leave it at that."""
+    pictures: Callable[[Request], list[Picture]] = no_pictures

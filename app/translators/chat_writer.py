@@ -1,0 +1,204 @@
+"""Deltas -> OpenAI's chat completions: one object, or chunks that every known parser of streams accepts.
+
+Rules of the stream, each because some client breaks otherwise: the role alone in the first chunk; never two kinds of
+content in one delta; a tool's id and name once; `finish_reason` in a chunk of its own with an empty delta; usage in a
+chunk of its own, without choices, only if asked for; no line above 60 KiB; `[DONE]` at the end of a whole answer only.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from app.calls import Failure, FailureKind, Reply, Usage
+from app.schemas.chat import ChatCompletionRequest
+from app.translators.base import Plan
+from app.translators.chat_reader import ChatReader
+from app.translators.deltas import Delta, Text, Thought, ToolCall
+
+DONE = b"data: [DONE]\n\n"
+
+LONGEST_PIECE = 8000
+"""Characters of content in one line; written as JSON, and as JSON in JSON, they stay below 60 KiB."""
+
+
+def to_completion(plan: Plan[ChatCompletionRequest], replies: Sequence[Reply]) -> tuple[dict[str, Any], Usage]:
+    """The replies, one for each choice, as a `chat.completion`."""
+    choices, usage = [], Usage()
+    for i, reply in enumerate(replies):
+        reader = ChatReader(plan.reading, plan.calls[i], i)
+        deltas = reader.read(reply)
+        if plan.reading.offer.is_forced and not reader.has_tool_calls and reader.finish_reason != "length":
+            raise Failure(FailureKind.BROKEN, "The model answered without calling the tool it was told to.", status=502)
+        choices.append(_choice(i, deltas, reader.finish_reason, is_legacy=plan.reading.offer.is_legacy))
+        usage = _joined(usage, reader.usage, i)
+    return {
+        "id": f"chatcmpl-{plan.context.id}",
+        "object": "chat.completion",
+        "created": plan.context.created,
+        "model": plan.context.name,
+        "choices": choices,
+        "usage": to_usage(usage),
+    }, usage
+
+
+def to_usage(usage: Usage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+    }
+
+
+def _joined(total: Usage, usage: Usage, i: int) -> Usage:
+    """Further choices add to what was written, and as calls of their own to what was read."""
+    return total + usage if i else usage
+
+
+def _choice(i: int, deltas: Iterable[Delta], finish_reason: str, *, is_legacy: bool) -> dict[str, Any]:
+    content, thoughts, calls, logprobs = [], [], list[dict[str, Any]](), None
+    for delta in deltas:
+        if isinstance(delta, Text):
+            content.append(delta.text)
+            logprobs = _with(logprobs, delta.logprobs)
+        elif isinstance(delta, Thought):
+            thoughts.append(delta.text)
+        elif delta.id is not None:
+            function = {"name": delta.name, "arguments": delta.arguments}
+            calls.append({"id": delta.id, "type": "function", "function": function})
+        else:
+            calls[delta.call_index]["function"]["arguments"] += delta.arguments
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(content) or (None if calls else "")}
+    if thoughts:
+        message["reasoning_content"] = "".join(thoughts)
+    if calls and is_legacy:
+        message["function_call"] = calls[0]["function"]
+        finish_reason = _legacy(finish_reason)
+    elif calls:
+        message["tool_calls"] = calls
+    return {"index": i, "message": message, "logprobs": logprobs, "finish_reason": finish_reason}
+
+
+def _legacy(finish_reason: str) -> str:
+    return "function_call" if finish_reason == "tool_calls" else finish_reason
+
+
+def _with(logprobs: dict[str, Any] | None, more: dict[str, Any] | None) -> dict[str, Any] | None:
+    if not (logprobs and more):
+        return logprobs or more
+    return logprobs | {"content": (logprobs.get("content") or []) + (more.get("content") or [])}
+
+
+class ChatStream:
+    """The event stream of one request, over all its choices."""
+
+    def __init__(self, plan: Plan[ChatCompletionRequest]) -> None:
+        self._readers = [ChatReader(plan.reading, call, i) for i, call in enumerate(plan.calls)]
+        self._is_legacy = plan.reading.offer.is_legacy
+        self._include_usage = plan.request.include_usage
+        head = {
+            "id": f"chatcmpl-{plan.context.id}",
+            "object": "chat.completion.chunk",
+            "created": plan.context.created,
+            "model": plan.context.name,
+        }
+        self._head = b"data: " + orjson.dumps(head)[:-1] + b',"choices":['
+        self._openings = [b'%b{"index":%d,"delta":' % (self._head, i) for i in range(len(plan.calls))]
+        self._has_begun = [False] * len(plan.calls)
+
+    @property
+    def usage(self) -> Usage:
+        usage = Usage()
+        for i, reader in enumerate(self._readers):
+            usage = _joined(usage, reader.usage, i)
+        return usage
+
+    def feed(self, choice: int, payloads: Sequence[bytes]) -> bytes:
+        reader = self._readers[choice]
+        return self._write(choice, (delta for payload in payloads for delta in reader.feed(payload)))
+
+    def replay(self, choice: int, reply: Reply) -> bytes:
+        return self._write(choice, self._readers[choice].read(reply)) + self._ending(choice)
+
+    def finish(self, choice: int) -> bytes:
+        return self._write(choice, self._readers[choice].close()) + self._ending(choice)
+
+    def is_done(self, choice: int) -> bool:
+        return self._readers[choice].is_done
+
+    def end(self) -> bytes:
+        if not self._include_usage:
+            return DONE
+        return self._head + b'],"usage":' + orjson.dumps(to_usage(self.usage)) + b"}\n\n" + DONE
+
+    def _write(self, choice: int, deltas: Iterable[Delta]) -> bytes:
+        opening = self._openings[choice]
+        out = [] if self._has_begun[choice] else [self._begin(choice)]
+        for delta in deltas:
+            if isinstance(delta, Text) and delta.logprobs is None and len(delta.text) <= LONGEST_PIECE:
+                out.append(b'%b{"content":%b},"logprobs":null,"finish_reason":null}]}\n\n' % (
+                    opening, orjson.dumps(delta.text)
+                ))  # fmt: skip
+            else:
+                out += [self._chunk(opening, piece) for piece in _pieces(delta)]
+        return b"".join(out)
+
+    def _chunk(self, opening: bytes, delta: Delta) -> bytes:
+        logprobs = delta.logprobs if isinstance(delta, Text) else None
+        return b'%b%b,"logprobs":%b,"finish_reason":null}]}\n\n' % (
+            opening, orjson.dumps(self._delta(delta)), orjson.dumps(logprobs)
+        )  # fmt: skip
+
+    def _delta(self, delta: Delta) -> dict[str, Any]:
+        if isinstance(delta, Text):
+            return {"content": delta.text}
+        if isinstance(delta, Thought):
+            return {"reasoning_content": delta.text}
+        function = {"arguments": delta.arguments}
+        if delta.id is not None:
+            function = {"name": delta.name or "", "arguments": delta.arguments}
+        if self._is_legacy:
+            return {"function_call": function}
+        first = {"id": delta.id, "type": "function"} if delta.id is not None else {}
+        return {"tool_calls": [{"index": delta.call_index, **first, "function": function}]}
+
+    def _begin(self, choice: int) -> bytes:
+        self._has_begun[choice] = True
+        role = b'{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}\n\n'
+        return self._openings[choice] + role
+
+    def _ending(self, choice: int) -> bytes:
+        reason = self._readers[choice].finish_reason
+        if self._is_legacy:
+            reason = _legacy(reason)
+        opening = self._openings[choice]
+        return b'%b{},"logprobs":null,"finish_reason":%b}]}\n\n' % (opening, orjson.dumps(reason))
+
+
+def _pieces(delta: Delta) -> Iterator[Delta]:
+    """A delta in lines that every parser can hold."""
+    if isinstance(delta, Text) and delta.logprobs and delta.logprobs.get("content"):
+        yield from _by_token(delta.text, delta.logprobs)
+    elif isinstance(delta, ToolCall):
+        yield from _arguments(delta)
+    else:
+        for start in range(0, len(delta.text), LONGEST_PIECE):
+            yield delta._replace(text=delta.text[start : start + LONGEST_PIECE])
+
+
+def _arguments(delta: ToolCall) -> Iterator[ToolCall]:
+    yield delta._replace(arguments=delta.arguments[:LONGEST_PIECE])
+    for start in range(LONGEST_PIECE, len(delta.arguments), LONGEST_PIECE):
+        yield ToolCall(delta.call_index, delta.arguments[start : start + LONGEST_PIECE])
+
+
+def _by_token(text: str, logprobs: dict[str, Any]) -> Iterator[Text]:
+    """A chunk for each token, if the tokens are the text; else the text first."""
+    entries = logprobs["content"]
+    is_text = "".join(str(entry.get("token")) for entry in entries) == text
+    if not is_text:
+        yield from (Text(text[start : start + LONGEST_PIECE]) for start in range(0, len(text), LONGEST_PIECE))
+    for entry in entries:
+        yield Text(str(entry["token"]) if is_text else "", logprobs | {"content": [entry]})

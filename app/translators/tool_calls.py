@@ -1,0 +1,121 @@
+"""Tool calls as models write them, whole or in pieces of several makes -> the pieces that OpenAI's clients expect.
+
+Once per call its id and name, then fragments of arguments that join to valid JSON.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from app.calls import Failure, FailureKind
+from app.translators.deltas import ToolCall
+
+
+@dataclass(slots=True)
+class _Open:
+    """A call that is being written."""
+
+    call_index: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+    is_announced: bool = False
+    is_dropped: bool = False
+
+
+@dataclass(slots=True)
+class ToolCallReader:
+    """The tool calls of one answer."""
+
+    id_root: str
+    """What the ids made here begin with; unique in the world."""
+    used_ids: Collection[str] = ()
+    """Ids of the conversation so far: models like to start from `call_0` again, and agents take ids for keys."""
+    is_parallel: bool = True
+    """False keeps the first call only, as `parallel_tool_calls` asks."""
+    _calls: list[_Open] = field(default_factory=list)
+    _at: dict[int, _Open] = field(default_factory=dict)
+    _given: set[str] = field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def feed(self, pieces: Sequence[Any]) -> list[ToolCall]:
+        """Elements of `tool_calls`: OpenAI's, nested; or Cloudflare's, flat, whole and without an id."""
+        return [delta for piece in pieces if isinstance(piece, dict) for delta in self._feed(piece)]
+
+    def add(self, name: str, arguments: str, call_id: str | None = None) -> list[ToolCall]:
+        """A whole call, found elsewhere."""
+        return self._feed({"id": call_id, "name": name, "arguments": arguments})
+
+    def close(self) -> list[ToolCall]:
+        """What is missing at the end. Raises Failure for a call that never got a name."""
+        deltas = []
+        for call in self._calls:
+            if not call.is_announced:
+                raise Failure(FailureKind.BROKEN, "The model called a tool without naming it.", status=502)
+            if not call.arguments.strip() and not call.is_dropped:
+                call.arguments = "{}"
+                deltas.append(ToolCall(call.call_index, "{}"))
+        return deltas
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the arguments of a call end in the middle."""
+        return any(not _is_json(call.arguments) for call in self._calls)
+
+    def _feed(self, piece: dict[str, Any]) -> list[ToolCall]:
+        function = piece.get("function") or piece
+        name, arguments = function.get("name"), function.get("arguments")
+        if isinstance(arguments, (dict, list)):
+            arguments = orjson.dumps(arguments).decode()
+        if not name and not arguments:
+            return []  # the null piece that closes a call
+        call = self._call(piece, name)
+        call.id = call.id or piece.get("id")
+        call.name = call.name or name
+        call.arguments += arguments or ""
+        if call.is_dropped:
+            return []
+        if call.is_announced:
+            return [ToolCall(call.call_index, arguments)] if arguments else []
+        if not call.name:
+            return []
+        call.is_announced = True
+        return [ToolCall(call.call_index, call.arguments, self._unique(call), call.name)]
+
+    def _call(self, piece: dict[str, Any], name: str | None) -> _Open:
+        """The call that a piece belongs to: by its index, or the last one if it has none and begins none."""
+        index = piece.get("index")
+        known = self._at.get(index) if index is not None else self._calls[-1] if self._calls else None
+        if known is None or (name and self._begins(piece, known)):
+            known = _Open(len(self._calls), is_dropped=bool(self._calls) and not self.is_parallel)
+            known.is_announced = known.is_dropped
+            self._calls.append(known)
+        if index is not None:
+            self._at[index] = known
+        return known
+
+    @staticmethod
+    def _begins(piece: dict[str, Any], known: _Open) -> bool:
+        """Whether a named piece is a new call: pieces without an index are whole calls, and an index may be reused."""
+        if piece.get("index") is None:
+            return True
+        return bool(known.name) and piece.get("id") not in (None, known.id)
+
+    def _unique(self, call: _Open) -> str:
+        call_id = call.id
+        if not call_id or call_id in self.used_ids or call_id in self._given:
+            call_id = f"call_{self.id_root}{call.call_index}"
+        self._given.add(call_id)
+        return call_id
+
+
+def _is_json(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True

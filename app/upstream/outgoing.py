@@ -1,0 +1,145 @@
+"""Outgoing: a request as the bytes that go over an HTTP/1.1 connection."""
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import httpx2
+
+PIECE_BYTES = 64 * 1024
+"""Bodies above this size are sent piece by piece, as the server takes them."""
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+Fields = dict[bytes, bytes]
+
+
+class Outgoing(NamedTuple):
+    """A request in bytes; its body may still be to come."""
+
+    request: httpx2.Request
+    head: bytes
+    body: bytes | None
+    """None: it is in the request's stream."""
+    length: int | None
+    """Of a body in the stream; None: it is sent in chunks."""
+    is_last: bool
+    """It asks the server to close the connection afterwards."""
+
+    @classmethod
+    def from_request(cls, request: httpx2.Request) -> "Outgoing":
+        """Raises LocalProtocolError if what a server would read is not this one request."""
+        lines = [b"%b %b HTTP/1.1" % (request.method.encode(), request.url.raw_path)]
+        fields: Fields = {}
+        for name, value in request.headers.raw:
+            fields[name.lower()] = value
+            lines.append(b"%b: %b" % (name, value))
+        if b"host" not in fields:
+            lines.append(b"Host: %b" % request.url.netloc)
+        if b"accept-encoding" not in fields:
+            lines.append(b"Accept-Encoding: identity")
+        body = length = None
+        if isinstance(request.stream, httpx2.ByteStream):
+            body = _whole_body(request, fields, lines)
+        else:
+            length = _streamed_length(request, fields, lines)
+        is_last = b"connection" in fields and b"close" in fields[b"connection"].lower()
+        return cls(request, _head(request, lines), body, length, is_last)
+
+    @property
+    def is_small(self) -> bool:
+        return self.body is not None and len(self.body) <= PIECE_BYTES
+
+    def opening(self) -> bytes:
+        """What to send first: the head, and a small body with it."""
+        return self.head if self.body is None or len(self.body) > PIECE_BYTES else self.head + self.body
+
+    def pieces(self) -> AsyncGenerator[bytes | memoryview, None]:
+        """The body in pieces to send. Raises LocalProtocolError if its length is not what the head says."""
+        return self._streamed() if self.body is None else _slices(self.body)
+
+    async def _streamed(self) -> AsyncGenerator[bytes | memoryview, None]:
+        left = self.length
+        async with _iterated(self.request.stream) as pieces:
+            async for piece in pieces:
+                if left is None:
+                    if piece:  # an empty chunk would be the last
+                        yield _chunk(piece)
+                else:
+                    left -= len(piece)
+                    if left < 0:
+                        raise _refusal(self.request, "The body is longer than its Content-Length")
+                    yield piece
+        if left is None:
+            yield LAST_CHUNK
+        elif left:
+            raise _refusal(self.request, "The body is shorter than its Content-Length")
+
+
+async def _slices(body: bytes) -> AsyncGenerator[bytes | memoryview, None]:
+    view = memoryview(body)
+    for start in range(0, len(view), PIECE_BYTES):
+        yield view[start : start + PIECE_BYTES]
+
+
+@asynccontextmanager
+async def _iterated(stream: object) -> AsyncGenerator[AsyncIterator[bytes], None]:
+    """Iterate over a stream, and end it at once if the rest is not wanted."""
+    if not isinstance(stream, AsyncIterable):
+        raise TypeError("The body of a request has to be bytes or an asynchronous iterable")
+    iterator = aiter(stream)
+    try:
+        yield iterator
+    finally:
+        if isinstance(iterator, AsyncGenerator):
+            await iterator.aclose()
+
+
+def _whole_body(request: httpx2.Request, fields: Fields, lines: list[bytes]) -> bytes:
+    """The body as it is to be sent; adds the Content-Length if the request has none."""
+    body = request.read()
+    if b"transfer-encoding" in fields:
+        _check_coding(request, fields)
+        return (_chunk(body) if body else b"") + LAST_CHUNK
+    length = b"%d" % len(body)
+    if fields.get(b"content-length", length) != length:
+        raise _refusal(request, "The body has another length than its Content-Length")
+    if body and b"content-length" not in fields:
+        lines.append(b"Content-Length: %b" % length)
+    return body
+
+
+def _streamed_length(request: httpx2.Request, fields: Fields, lines: list[bytes]) -> int | None:
+    """The length that the request gives; without one adds the Transfer-Encoding if the request has none."""
+    if b"transfer-encoding" in fields:
+        _check_coding(request, fields)
+        return None
+    length = fields.get(b"content-length")
+    if length is None:
+        lines.append(b"Transfer-Encoding: chunked")
+        return None
+    if not length.isdigit():
+        raise _refusal(request, "The Content-Length is not a number")
+    return int(length)
+
+
+def _check_coding(request: httpx2.Request, fields: Fields) -> None:
+    if b"content-length" in fields or fields[b"transfer-encoding"].lower() != b"chunked":
+        raise _refusal(request, "The request has to have either a Content-Length or Transfer-Encoding: chunked")
+
+
+def _head(request: httpx2.Request, lines: list[bytes]) -> bytes:
+    """The lines as one, if each is still one line when they are put together."""
+    head = b"\r\n".join([*lines, b"", b""])
+    ends = len(lines) + 1
+    if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head or lines[0].count(b" ") != 2:
+        raise _refusal(request, "A line break, a NUL or a space stands where it would change the request's meaning")
+    return head
+
+
+def _chunk(piece: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
+
+
+def _refusal(request: httpx2.Request, message: str) -> httpx2.LocalProtocolError:
+    return httpx2.LocalProtocolError(message, request=request)

@@ -1,0 +1,271 @@
+"""Transport: httpx's interface over a pool of our own connections, made so that a relayed request costs little.
+
+It is called directly, without `AsyncClient`. How it differs from httpx's own transport:
+
+1. It speaks HTTP/1.1 only, has no limit on connections, and never follows, decodes, stores or logs anything.
+2. It asks for bodies as they are (`accept-encoding: identity`) unless the caller asks for something else.
+3. A request whose pooled connection turns out to be closed is sent once more, on a new one.
+4. A response that comes before the request is fully sent is returned at once.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+from urllib.request import getproxies, proxy_bypass
+
+import httpx2
+
+from app.upstream.connection import Connection, Origin
+from app.upstream.outgoing import Outgoing
+
+PORTS = {"http": 80, "https": 443}
+
+HAPPY_EYEBALLS_SECONDS = 0.25
+"""RFC 8305, section 8: when the next address is tried although the last is still silent."""
+
+
+class Transport(httpx2.AsyncBaseTransport):
+    """An HTTP/1.1 client for one event loop.
+
+    Timeouts come with a request, in seconds or None: `extensions["timeout"]` with `connect` (DNS, TCP and TLS
+    together), `read` (the longest silence) and `write` (the longest time without the server taking anything).
+    """
+
+    def __init__(
+        self,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        keepalive_seconds: float = 60,
+        max_idle_connections: int = 256,
+        max_header_bytes: int = 65536,
+    ) -> None:
+        self._ssl_context = ssl_context
+        self._ssl_lock = asyncio.Lock()
+        self._keepalive_seconds = keepalive_seconds
+        self._max_idle_connections = max_idle_connections
+        self._max_header_bytes = max_header_bytes
+        self._idle: dict[Origin, dict[Connection, None]] = {}  # dictionaries as stacks that can lose any element
+        self._is_closed = False
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request and return as soon as the response's headers are complete.
+
+        Raises UnsupportedProtocol, LocalProtocolError, ConnectTimeout, ConnectError, WriteTimeout, WriteError,
+        ReadTimeout, ReadError, RemoteProtocolError, each with its request, and RuntimeError once closed.
+        """
+        if self._is_closed:
+            raise RuntimeError("The transport is closed")
+        origin = _origin(request)
+        outgoing = Outgoing.from_request(request)
+        connection = self._take(origin)
+        if connection is not None:
+            try:
+                return await self._exchange(connection, outgoing)
+            except (httpx2.NetworkError, httpx2.RemoteProtocolError):
+                if not connection.is_unanswered or outgoing.body is None:
+                    raise
+        return await self._exchange(await self._connect(origin, request), outgoing)
+
+    async def aclose(self) -> None:
+        """Close the idle connections and take no more requests. Responses in progress may be read to their end."""
+        self._is_closed = True
+        idle = [connection for connections in self._idle.values() for connection in connections]
+        for connection in idle:
+            connection.close()
+        for connection in idle:
+            await connection.gone
+
+    async def _exchange(self, connection: Connection, outgoing: Outgoing) -> httpx2.Response:
+        request = outgoing.request
+        timeouts = _timeouts(request)
+        read_timeout = timeouts.get("read")
+        try:
+            if outgoing.is_small:
+                connection.start(outgoing)
+            else:
+                await connection.send(outgoing, timeouts.get("write"))
+            await connection.receive_head(read_timeout)
+        except BaseException as failure:
+            connection.close()
+            if isinstance(failure, httpx2.RequestError):
+                failure.request = request
+            raise
+        status, headers = connection.status, connection.headers  # the stream may give the connection back at once
+        stream = ResponseStream(connection, request, read_timeout, self._release)
+        return httpx2.Response(status, headers=headers, stream=stream, request=request)
+
+    def _take(self, origin: Origin) -> Connection | None:
+        """The idle connection that was used last, which is the most likely to be still open."""
+        idle = self._idle.get(origin)
+        return idle.popitem()[0] if idle else None
+
+    def _release(self, connection: Connection) -> None:
+        if connection.is_reusable and not self._is_closed and self._count_idle() < self._max_idle_connections:
+            connection.rest(self._keepalive_seconds)
+            self._idle.setdefault(connection.origin, {})[connection] = None
+        else:
+            connection.close()
+
+    def _count_idle(self) -> int:
+        return sum(map(len, self._idle.values()))
+
+    def _forget(self, connection: Connection) -> None:
+        self._idle.get(connection.origin, {}).pop(connection, None)
+
+    async def _connect(self, origin: Origin, request: httpx2.Request) -> Connection:
+        connection = Connection(origin, self._max_header_bytes, self._forget)
+        try:
+            async with asyncio.timeout(_timeouts(request).get("connect")):
+                await self._open(connection)
+        except BaseException as failure:
+            connection.close()  # it may have come about all the same
+            if isinstance(failure, TimeoutError):
+                raise httpx2.ConnectTimeout("The server could not be reached in time", request=request) from failure
+            if isinstance(failure, (OSError, UnicodeError)):  # UnicodeError: a host name that DNS can't hold
+                raise httpx2.ConnectError(str(failure) or type(failure).__name__, request=request) from failure
+            raise
+        return connection
+
+    async def _open(self, connection: Connection) -> None:
+        scheme, host, port = connection.origin
+        options: dict[str, Any] = {"ssl": await self._tls()} if scheme == "https" else {}
+        if isinstance(connection.loop, asyncio.BaseEventLoop):  # uvloop tries the addresses one after the other
+            options["happy_eyeballs_delay"] = HAPPY_EYEBALLS_SECONDS
+        port = PORTS[scheme] if port is None else port
+        await connection.loop.create_connection(lambda: connection, host.decode("ascii"), port, **options)
+
+    async def _tls(self) -> ssl.SSLContext:
+        async with self._ssl_lock:
+            if self._ssl_context is None:
+                self._ssl_context = await asyncio.to_thread(_default_ssl_context)
+        return self._ssl_context
+
+
+class ResponseStream(httpx2.AsyncByteStream):
+    """The body of one response, to be read once: each piece is everything that has arrived since the one before."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        request: httpx2.Request,
+        timeout_seconds: float | None,
+        release: Callable[[Connection], None],
+    ) -> None:
+        self._connection: Connection | None = connection
+        self._request = request
+        self._timeout_seconds = timeout_seconds
+        self._release = release
+        self._is_cut = False
+        self._piece = b""
+        if connection.is_complete:
+            self._piece = connection.take()
+            self._give_back()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Raises ReadTimeout, ReadError, RemoteProtocolError; StreamClosed where part of the body would be missing."""
+        if self._connection is not None:
+            piece = await self._receive(self._connection)
+        elif self._is_cut:
+            raise httpx2.StreamClosed
+        else:
+            piece, self._piece = self._piece, b""
+        if not piece:
+            raise StopAsyncIteration
+        return piece
+
+    async def aclose(self) -> None:
+        """Give the connection back: to the pool if it has brought the whole response, otherwise to be closed."""
+        if self._connection is not None or self._piece:
+            self._is_cut = True
+            self._piece = b""
+            self._give_back()
+
+    def __del__(self) -> None:
+        """Nobody closed it, as when a task is cancelled at the moment it gets the response."""
+        if self._connection is not None and not self._connection.loop.is_closed():
+            self._connection.loop.call_soon_threadsafe(self._connection.close)
+
+    async def _receive(self, connection: Connection) -> bytes:
+        try:
+            piece = await connection.read(self._timeout_seconds)
+        except BaseException as failure:
+            connection.close()
+            await self.aclose()
+            if isinstance(failure, httpx2.RequestError):
+                failure.request = self._request
+            raise
+        if connection.is_complete:
+            self._give_back()
+        return piece
+
+    def _give_back(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._release(connection)
+
+
+class EnvironmentTransport(httpx2.AsyncBaseTransport):
+    """Sends a request by the proxy that the environment names for its host, otherwise directly.
+
+    `proxies`: HTTP_PROXY, HTTPS_PROXY and ALL_PROXY as `http`, `https` and `all`; they may be http, https or socks5
+    URLs. NO_PROXY is read as Python's urllib does.
+    """
+
+    def __init__(self, proxies: Mapping[str, str]) -> None:
+        self._direct = Transport()
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+        self._proxies = {
+            scheme: httpx2.AsyncHTTPTransport(proxy=url if "://" in url else f"http://{url}", limits=limits)
+            for scheme, url in proxies.items()
+        }
+        self._transports: dict[Origin, httpx2.AsyncBaseTransport] = {}
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """As Transport's."""
+        origin = _origin(request)
+        transport = self._transports.get(origin)
+        if transport is None:
+            transport = self._transports[origin] = self._choose(request.url)
+        if transport is not self._direct:
+            request.headers.setdefault("Accept-Encoding", "identity")
+        try:
+            return await transport.handle_async_request(request)
+        except httpx2.RequestError as failure:
+            failure.request = request
+            raise
+
+    async def aclose(self) -> None:
+        for transport in (self._direct, *self._proxies.values()):
+            await transport.aclose()
+
+    def _choose(self, url: httpx2.URL) -> httpx2.AsyncBaseTransport:
+        if proxy_bypass(url.netloc.decode("ascii")):
+            return self._direct
+        return self._proxies.get(url.scheme) or self._proxies.get("all") or self._direct
+
+
+def make_transport() -> httpx2.AsyncBaseTransport:
+    """Our transport; where the environment names a proxy, one that uses httpx's own for that."""
+    proxies = {scheme: url for scheme, url in getproxies().items() if scheme in ("http", "https", "all")}
+    return EnvironmentTransport(proxies) if proxies else Transport()
+
+
+def _origin(request: httpx2.Request) -> Origin:
+    url = request.url
+    if url.scheme not in PORTS or not url.raw_host:
+        raise httpx2.UnsupportedProtocol("The URL of a request has to begin with http:// or https://", request=request)
+    return url.scheme, url.raw_host, url.port
+
+
+def _timeouts(request: httpx2.Request) -> Mapping[str, float | None]:
+    return request.extensions.get("timeout") or {}
+
+
+def _default_ssl_context() -> ssl.SSLContext:
+    context = httpx2.create_ssl_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
