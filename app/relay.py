@@ -21,7 +21,7 @@ from app.media.loader import PictureLoader
 from app.translators.base import Context, Incremental, Plan, Translator
 from app.upstream.batches import close, merge
 from app.upstream.client import Events, WorkersAI
-from app.upstream.failures import to_error
+from app.upstream.answers import to_error
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")

@@ -21,7 +21,7 @@ from app.translators.leak_calls import Offer
 from app.translators.leak_formats import FORMATS, Parse, Parser, whole_reply
 from app.translators.leak_scanner import Scanner, Wait
 
-SUSPECT = re.compile(r"<(?:[tf|]|\Z)|\[(?:T|\Z)")
+SUSPECT = re.compile(r"<(?:t(?:o|\Z)|f(?:u|\Z)|\||\Z)|\[(?:T|\Z)")
 """How every opening in FORMATS begins, or may begin at the end of a piece."""
 MAX_MISSES = 32
 
@@ -41,10 +41,13 @@ class LeakCatcher:
         self._misses = 0
         self._call_count = 0
         self._is_idle = False
+        """Nothing is held, and the head of the answer is over."""
         self._steps: Parse = self._search()
 
     def feed(self, text: str) -> Caught:
-        if (self._is_idle and "<" not in text and "[" not in text) or not self._offer.names:
+        if self._is_idle and (("<" not in text and "[" not in text) or not SUSPECT.search(text)):
+            return [Text(text)] if text else []
+        if not self._offer.names:
             return [Text(text)] if text else []
         self._scanner.add(text)
         return self._step()

@@ -1,8 +1,6 @@
 """PictureLoader: an address, a data URI or bare base64 in, a checked data URI out."""
 
 import base64
-import threading
-from collections.abc import Sequence
 from io import BytesIO
 
 import anyio
@@ -99,3 +97,21 @@ async def test_a_failed_fetch_names_the_parameter(loader: PictureLoader) -> None
         await loader.load("http://10.0.0.1/", max_side=8, param="image")
 
     assert (caught.value.code, caught.value.param) == ("invalid_image_url", "image")
+
+
+async def test_pictures_wait_for_a_free_place_to_be_decoded_in() -> None:
+    loader = PictureLoader(RemoteFetcher(), decodes_at_once=2)
+    loaded: list[str] = []
+
+    async def load() -> None:
+        loaded.append(await loader.load(URI, max_side=8))
+
+    async with anyio.create_task_group() as tasks:
+        await loader._limiter.acquire_on_behalf_of("a first")
+        await loader._limiter.acquire_on_behalf_of("a second")
+        tasks.start_soon(load)
+        await anyio.wait_all_tasks_blocked()
+        assert loaded == []
+        loader._limiter.release_on_behalf_of("a first")
+
+    assert loaded == [URI]

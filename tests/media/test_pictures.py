@@ -3,7 +3,6 @@
 import base64
 import struct
 import zlib
-from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
@@ -18,6 +17,7 @@ from app.media.pictures import from_data_uri, sniff, to_data_uri
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 ORIENTATION = 0x0112
+KINDS = "The picture must be PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF, but it is "
 
 
 def encode(image: Image.Image, file_format: str, **options: Any) -> bytes:
@@ -165,8 +165,8 @@ def test_a_picture_that_pillow_warns_of_is_read_all_the_same() -> None:
         (encode(photo(), "BMP"), "JPEG"),
         (encode(photo(), "TIFF"), "JPEG"),
         (encode(photo(), "GIF"), "PNG"),
-        (encode(halves(), "BMP"), "PNG"),
-        (encode(halves(), "WEBP", lossless=True), "PNG"),
+        (encode(halves(64, 48), "BMP"), "PNG"),
+        (encode(halves(64, 48), "WEBP", lossless=True), "PNG"),
         (encode(photo(mode="1"), "TIFF"), "PNG"),
         (encode(photo(mode="L"), "TIFF"), "PNG"),
         (encode(photo(mode="CMYK"), "TIFF"), "JPEG"),
@@ -176,8 +176,7 @@ def test_a_picture_that_pillow_warns_of_is_read_all_the_same() -> None:
 def test_other_formats_become_jpeg_or_png_if_they_are_drawings(data: bytes, expected: str) -> None:
     converted = convert(data)
 
-    assert (converted.format, converted.size) == (expected, converted.size)
-    assert converted.size in ((64, 48), (64, 32))
+    assert (converted.format, converted.size) == (expected, (64, 48))
 
 
 @pytest.mark.parametrize(
@@ -306,7 +305,9 @@ def test_the_colours_of_print_become_those_of_screens(file_format: str) -> None:
 
 def deep(mode: str, left: float, right: float) -> Image.Image:
     image = Image.new(mode, (64, 32), left)
-    image.paste(right, (32, 0, 64, 32))
+    for x in range(32, 64):
+        for y in range(32):  # one by one: `paste` writes 8 bits of 16
+            image.putpixel((x, y), right)
     return image
 
 
@@ -314,9 +315,9 @@ def deep(mode: str, left: float, right: float) -> Image.Image:
     ("data", "left", "right"),
     [
         (encode(deep("I;16", 0, 65535), "PNG"), 0, 255),
-        (encode(deep("I;16", 0x1000, 0x8000), "PNG"), 16, 128),
-        (encode(deep("I;16", 0x1000, 0x8000), "TIFF"), 16, 128),
-        (encode(deep("I;16B", 0x1000, 0x8000), "TIFF"), 16, 128),
+        (encode(deep("I;16", 0x1000, 0x8000), "PNG"), 15, 127),
+        (encode(deep("I;16", 0x1000, 0x8000), "TIFF"), 15, 127),
+        (encode(deep("I;16B", 0x1000, 0x8000), "TIFF"), 15, 127),
         (encode(deep("I", -70000, 70000), "TIFF"), 0, 255),
         (encode(deep("F", 0.25, 0.75), "TIFF"), 0, 255),
         (encode(deep("F", 0.5, 0.5), "TIFF"), 0, 0),
@@ -343,16 +344,9 @@ def test_a_colour_profile_is_not_passed_on_with_changed_colours() -> None:
     ("data", "message"),
     [
         (b"", "The picture is empty."),
-        (
-            b"\n<!doctype html><title>Not found</title>",
-            "The picture must be PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF, but it is a web page, a drawing or some "
-            "other text.",
-        ),
-        (
-            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
-            "The picture must be PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF, but it is image/heic.",
-        ),
-        (b"hello", "The picture must be PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF, but it is something else."),
+        (b"\n<!doctype html><title>Not found</title>", KINDS + "a web page, a drawing or some other text."),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", KINDS + "image/heic."),
+        (b"hello", KINDS + "something else."),
     ],
 )
 def test_what_is_no_picture_is_named(data: bytes, message: str) -> None:
@@ -487,7 +481,7 @@ def test_any_bytes_behind_the_head_of_a_picture_are_a_picture_or_refused(sample:
     assert is_picture_or_refused(sample[:16] + data)
 
 
-@hypothesis_settings(deadline=None)
+@hypothesis_settings(deadline=None, max_examples=300)
 @given(
     st.sampled_from(SAMPLES),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=8),
@@ -503,9 +497,9 @@ def test_a_damaged_picture_is_a_picture_or_refused(sample: bytes, damage: list[t
 
 @given(st.text())
 def test_any_text_is_a_data_uri_or_refused(text: str) -> None:
-    read: Callable[[str], bytes] = from_data_uri
     for uri in (text, f"data:{text}", f"data:image/png;base64,{text}"):
         try:
-            assert isinstance(read(uri), bytes)
-        except BadRequestError as refused:
-            assert refused.code == "invalid_image"
+            data = from_data_uri(uri)
+        except BadRequestError:
+            continue
+        assert isinstance(data, bytes)

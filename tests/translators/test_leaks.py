@@ -100,15 +100,17 @@ def test_hermes_and_qwen_write_json_in_tags(text: str, expected: list[Delta]) ->
         ),
         ("<tool_call>get-time\n</tool_call>", [ToolCall(0, "{}", None, "get-time")]),
         (
-            "<tool_call>save\n"
-            "<arg_key>number</arg_key>\n<arg_value>3</arg_value>\n"
-            "<arg_key>on</arg_key>\n<arg_value>true</arg_value>\n"
-            "<arg_key>none</arg_key>\n<arg_value>null</arg_value>\n"
-            '<arg_key>list</arg_key>\n<arg_value>[1, {"a": 2}]</arg_value>\n'
-            '<arg_key>quoted</arg_key>\n<arg_value>"a"</arg_value>\n'
-            "<arg_key>text</arg_key>\n<arg_value> a <b>\nc\n</arg_value>\n"
-            "<arg_key>long</arg_key>\n<arg_value>123456789012345678901234</arg_value>\n"
-            "</tool_call>",
+            (
+                "<tool_call>save\n"
+                "<arg_key>number</arg_key>\n<arg_value>3</arg_value>\n"
+                "<arg_key>on</arg_key>\n<arg_value>true</arg_value>\n"
+                "<arg_key>none</arg_key>\n<arg_value>null</arg_value>\n"
+                '<arg_key>list</arg_key>\n<arg_value>[1, {"a": 2}]</arg_value>\n'
+                '<arg_key>quoted</arg_key>\n<arg_value>"a"</arg_value>\n'
+                "<arg_key>text</arg_key>\n<arg_value> a <b>\nc\n</arg_value>\n"
+                "<arg_key>long</arg_key>\n<arg_value>123456789012345678901234</arg_value>\n"
+                "</tool_call>"
+            ),
             [
                 ToolCall(
                     0,
@@ -141,8 +143,10 @@ def test_glm_writes_pairs_in_tags(text: str, expected: list[Delta]) -> None:
             [weather(), ToolCall(1, "{}", None, "get-time"), Text("Done.")],
         ),
         (
-            "<function=save>\n<parameter=code>\n  if a < b:\n\n</parameter>\n<parameter=n>\n3\n</parameter>\n"
-            "</tool_call>",
+            (
+                "<function=save>\n<parameter=code>\n  if a < b:\n\n</parameter>\n<parameter=n>\n3\n</parameter>\n"
+                "</tool_call>"
+            ),
             [ToolCall(0, '{"code":"  if a < b:\\n","n":3}', None, "save")],
         ),
         ('<function=get_weather>{"city": "Paris"}</function>', [weather()]),
@@ -173,14 +177,18 @@ def test_gpt_oss_addresses_tools_in_harmony(text: str) -> None:
     [
         ("<|channel|>analysis<|message|>Simple.<|end|>", [Thought("Simple.")]),
         (
-            "<|channel|>analysis<|message|>a < b, <|en<|end|>\n"
-            "<|start|>assistant<|channel|>final<|message|>2 + 2 = 4.<|return|>",
+            (
+                "<|channel|>analysis<|message|>a < b, <|en<|end|>\n"
+                "<|start|>assistant<|channel|>final<|message|>2 + 2 = 4.<|return|>"
+            ),
             [Thought("a < b, <|en"), Text("2 + 2 = 4.")],
         ),
         (
-            "<|channel|>analysis<|message|>Weather.<|start|>assistant<|channel|>commentary<|message|>I look.<|end|>"
-            "<|start|>assistant<|channel|>commentary to=functions.get_weather<|message|>"
-            '{"city":"Paris"}<|call|>',
+            (
+                "<|channel|>analysis<|message|>Weather.<|start|>assistant<|channel|>commentary<|message|>I look.<|end|>"
+                "<|start|>assistant<|channel|>commentary to=functions.get_weather<|message|>"
+                '{"city":"Paris"}<|call|>'
+            ),
             [Thought("Weather."), Text("I look."), weather()],
         ),
         ("<|channel|>final <|constrain|>json<|message|>[1]", [Text("[1]")]),
@@ -213,14 +221,18 @@ def test_a_harmony_message_is_passed_on_while_it_comes() -> None:
     ("text", "expected"),
     [
         (
-            "<|tool_calls_section_begin|><|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>"
-            '{"city": "Paris"}<|tool_call_end|><|tool_calls_section_end|>',
+            (
+                "<|tool_calls_section_begin|><|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>"
+                '{"city": "Paris"}<|tool_call_end|><|tool_calls_section_end|>'
+            ),
             [weather(call_id="functions.get_weather:0")],
         ),
         (
-            "I look. <|tool_calls_section_begin|>\n<|tool_call_begin|> functions.get_weather:0 "
-            '<|tool_call_argument_begin|> {"city": "Paris"} <|tool_call_end|>\n<|tool_call_begin|>get-time:1'
-            "<|tool_call_argument_begin|><|tool_call_end|>\n<|tool_calls_section_end|>\n",
+            (
+                "I look. <|tool_calls_section_begin|>\n<|tool_call_begin|> functions.get_weather:0 "
+                '<|tool_call_argument_begin|> {"city": "Paris"} <|tool_call_end|>\n<|tool_call_begin|>get-time:1'
+                "<|tool_call_argument_begin|><|tool_call_end|>\n<|tool_calls_section_end|>\n"
+            ),
             [
                 Text("I look. "),
                 weather(call_id="functions.get_weather:0"),
@@ -239,8 +251,10 @@ def test_kimi_writes_sections_of_calls_with_ids(text: str, expected: list[Delta]
     [
         ('[TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Paris"}}]', [weather()]),
         (
-            '[TOOL_CALLS] [{"name": "get_weather", "arguments": {"city": "Paris"}, "id": "a1b2c3d4e"}, '
-            '{"name": "get-time", "arguments": {}}]',
+            (
+                '[TOOL_CALLS] [{"name": "get_weather", "arguments": {"city": "Paris"}, "id": "a1b2c3d4e"}, '
+                '{"name": "get-time", "arguments": {}}]'
+            ),
             [weather(call_id="a1b2c3d4e"), ToolCall(1, "{}", None, "get-time")],
         ),
         ('[TOOL_CALLS]{"name": "get_weather", "arguments": {"city": "Paris"}}', [weather()]),
@@ -268,7 +282,8 @@ def test_mistral_writes_a_mark_before_its_calls(text: str, expected: list[Delta]
         '{"function": "get_weather", "parameters": {"city": "Paris"}}',
         '{"parameters": {"city": "Paris"}, "name": "get_weather"}',
         '{"tool_calls": [{"name": "get_weather", "arguments": {"city": "Paris"}}]}',
-        '{"tool_calls": [{"type": "function", "function": {"name": "get_weather", "arguments": "{\\"city\\":\\"Paris\\"}"}}]}',
+        '{"tool_calls": [{"type": "function", "function": {"name": "get_weather", "arguments": {"city": "Paris"}}}]}',
+        '{"name": "get_weather", "arguments": "{\\"city\\": \\"Paris\\"}"}',
         '[ {"name": "get_weather", "parameters": {"city": "Paris"}} ]',
         '<|python_tag|>{"name": "get_weather", "parameters": {"city": "Paris"}}',
         '```json\n{"name": "get_weather", "parameters": {"city": "Paris"}}\n```\n',
@@ -284,7 +299,7 @@ def test_llama_writes_nothing_but_json(text: str) -> None:
 def test_llama_writes_several_calls_one_after_another() -> None:
     one = '{"name": "get_weather", "parameters": {"city": "Paris"}}'
     two = '{"name": "get-time", "parameters": {}}'
-    expected = [weather(), ToolCall(1, "{}", None, "get-time")]
+    expected: list[Delta] = [weather(), ToolCall(1, "{}", None, "get-time")]
     check(f"{one}; {two}", expected)
     check(f"<|python_tag|>{one}\n{two}", expected)
     check(f"[{one}, {two}]", expected)
@@ -391,7 +406,7 @@ NEAR_MISSES = [
     "Qwen writes `<tool_call>` before a call and </tool_call> after it.",
     "gpt-oss writes <|channel|>analysis<|message|>Hm.<|end|> first, <|channel|>final<|message|>Hi.<|return|> last.",
     "Mistral's mark is [TOOL_CALLS], see [The docs](x) and [T] and [.",
-    "a <b <t> <|> <| [ [T < and the end is <",
+    "a <b <t> <to> <f> <fun> <|> <| [ [T < and the end is <",
     "<|python_tag|>print(1)",
     # ordinary JSON
     '{"name": "Ann", "age": 3}',
@@ -433,10 +448,7 @@ def test_a_near_miss_stays_text(text: str) -> None:
 
 @pytest.mark.parametrize("text", NEAR_MISSES)
 def test_a_call_after_a_near_miss_is_still_found(text: str) -> None:
-    # Where the near miss takes the call for a part of itself, both are text.
-    deltas = catch([f"Well: {text}\n{HERMES}"])
-    is_open = '"Par' in text[-10:] or text.endswith(("\\", "<arg_value>Paris</tool_call>")) or "<parameter" in text[:60]
-    assert deltas in ([Text(f"Well: {text}\n"), weather()], [Text(f"Well: {text}\n{HERMES}")][: int(is_open) or None])
+    assert catch([f"Well: {text}\n{HERMES}"]) == [Text(f"Well: {text}\n"), weather()]
 
 
 def test_without_tools_nothing_is_touched() -> None:

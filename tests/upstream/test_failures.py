@@ -20,17 +20,9 @@ from app.errors import (
     RateLimitError,
     RequestTooLargeError,
 )
-from app.upstream.failures import (
-    ANSWERS,
-    CHANNEL_KILLERS,
-    CODES,
-    OURS,
-    SENTENCES,
-    classify,
-    classify_event,
-    from_exception,
-    to_error,
-)
+from app.upstream.answers import ANSWERS, OURS, to_error
+from app.upstream.failure_codes import CODES
+from app.upstream.failures import CHANNEL_KILLERS, SENTENCES, classify, classify_event, from_exception
 
 K = FailureKind
 ID = "6f0d2c1e-0404-4b7a-9429-1f6d6c1b2a3e"
