@@ -5,6 +5,7 @@ replies. Which endpoint it is, only the translator knows.
 """
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Coroutine, Sequence
@@ -16,12 +17,14 @@ from typing import Any, Generic, TypeVar
 from app.auth import Caller
 from app.calls import Account, Call, Failure, Reply, Usage
 from app.catalog import Catalog, Model
-from app.errors import BadRequestError
+from app.errors import APIStatusError, BadRequestError
 from app.media.loader import PictureLoader
 from app.translators.base import Context, Incremental, Plan, Translator
 from app.upstream.batches import close, merge
 from app.upstream.client import Events, WorkersAI
-from app.upstream.answers import to_error
+from app.upstream.answers import OURS, to_error
+
+logger = logging.getLogger("flarelay")
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
@@ -70,7 +73,7 @@ class Relay:
             plan = replace(plan, calls=tuple(call for call, _ in outcomes))
             body, usage = translator.from_replies(plan, [reply for _, reply in outcomes if isinstance(reply, Reply)])
         except Failure as failure:
-            raise to_error(failure, is_ours=caller.account.is_ours) from failure
+            raise _told(failure, caller.account) from failure
         return Answer(body, plan, _priced(usage, plan.context.model))
 
     async def stream(self, translator: Translator[Req, Any], name: str, request: Req, caller: Caller) -> Stream:
@@ -79,11 +82,11 @@ class Relay:
         try:
             outcomes = await self._open(translator, plan, caller.account)
         except Failure as failure:
-            raise to_error(failure, is_ours=caller.account.is_ours) from failure
+            raise _told(failure, caller.account) from failure
         plan = replace(plan, calls=tuple(call for call, _ in outcomes))
         incremental = translator.to_stream(plan)
         sources = [source for _, source in outcomes]
-        return Stream(_chunks(incremental, sources, is_ours=caller.account.is_ours), plan, incremental)
+        return Stream(_chunks(incremental, sources, caller.account), plan, incremental)
 
     async def _context(self, translator: Translator[Req, Any], name: str, request: Req, caller: Caller) -> Context:
         model = self._catalog.resolve(name)
@@ -140,7 +143,7 @@ class Relay:
 
 
 async def _chunks(
-    incremental: Incremental, sources: Sequence[Reply | Events], *, is_ours: bool
+    incremental: Incremental, sources: Sequence[Reply | Events], account: Account
 ) -> AsyncGenerator[bytes]:
     """The client's events, as the upstream's come in."""
     try:
@@ -157,7 +160,7 @@ async def _chunks(
                     source.abandon()
         yield incremental.end()
     except Failure as failure:
-        raise to_error(failure, is_ours=is_ours) from failure
+        raise _told(failure, account) from failure
     finally:
         await asyncio.shield(close(sources))
 
@@ -172,6 +175,15 @@ async def _together(jobs: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return [task.result() for task in tasks]
+
+
+def _told(failure: Failure, account: Account) -> APIStatusError:
+    """What the client gets to know; and the operator, if it is a fault that only he can mend."""
+    error = to_error(failure, is_ours=account.is_ours)
+    if account.is_ours and failure.kind in OURS:
+        fields = {"account": account.id, "kind": failure.kind, "code": failure.code, "reason": failure.message}
+        logger.error("Cloudflare refuses the server's own account", extra={"fields": fields})
+    return error
 
 
 def _affinity(key: str | None, caller: Caller) -> str | None:

@@ -141,9 +141,10 @@ def test_only_the_header_of_a_picture_that_passes_is_read() -> None:
     assert passes(bytes(data))
 
 
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
 @pytest.mark.parametrize("exif", [b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01", b"Exif\0\0nonsense", b"Exif\0\0"])
-def test_broken_exif_spoils_no_picture(exif: bytes) -> None:
-    assert passes(encode(photo(), "JPEG", exif=exif))
+def test_broken_exif_spoils_no_picture(file_format: str, exif: bytes) -> None:
+    assert passes(encode(photo(), file_format, exif=exif))
 
 
 def test_a_picture_that_pillow_warns_of_is_read_all_the_same() -> None:
