@@ -4,23 +4,13 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
-from app.calls import Account
+from app.calls import Account, Caller
 from app.errors import AuthenticationError
 from app.settings import Mode, Settings
 
 OWN_ACCOUNT = re.compile(r"(?P<id>[0-9a-fA-F]{32}):(?P<token>[\x21-\x7e]{10,})")
 """A key that names a Cloudflare account and a token of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who is asking."""
-
-    name: str
-    """Stands for the key in logs and hashes: its fingerprint, or `anonymous`."""
-    account: Account
 
 
 class Auth:

@@ -18,6 +18,15 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking."""
+
+    name: str
+    """Stands for the key in logs and hashes: its fingerprint, or `anonymous`."""
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One Workers AI run."""
 

@@ -14,15 +14,14 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Generic, TypeVar
 
-from app.auth import Caller
-from app.calls import Account, Call, Failure, Reply, Usage
+from app.calls import Account, Call, Caller, Failure, Reply, Usage
 from app.catalog import Catalog, Model
 from app.errors import APIStatusError, BadRequestError
 from app.media.loader import PictureLoader
 from app.translators.base import Context, Incremental, Plan, Translator
+from app.upstream.answers import OURS, to_error
 from app.upstream.batches import close, merge
 from app.upstream.client import Events, WorkersAI
-from app.upstream.answers import OURS, to_error
 
 logger = logging.getLogger("flarelay")
 

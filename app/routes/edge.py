@@ -7,7 +7,8 @@ import re
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import APIStatusError, InternalServerError
-from app.logs import Record, request_id
+from app.logs import request_id
+from app.routes.record import Record
 from app.routes.replies import send_error
 from app.routes.streaming import ClientLeft
 
@@ -66,7 +67,7 @@ class Faults:
         except APIStatusError as error:
             record.error = error.code
             await send_error(error, send)
-        except Exception:  # noqa: BLE001 - the one place for what nobody foresaw
+        except Exception:
             logger.exception("crash", extra={"fields": {"request_id": record.request_id}})
             if record.status:
                 raise  # too late for an answer: the connection has to break, so that nothing looks whole

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
-from app.auth import Auth, Caller
+from app.auth import Auth
+from app.calls import Caller
 from app.catalog import Catalog, Model
 from app.schemas.models import ModelCard, ModelCards, Voice, Voices
 from app.upstream.model_list import ModelList

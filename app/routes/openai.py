@@ -7,9 +7,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from app.auth import Auth
-from app.logs import Record
 from app.relay import Answer, Relay, Stream
 from app.routes.bodies import read_body, validated
+from app.routes.record import Record
 from app.routes.replies import Headers, send_json
 from app.routes.streaming import client_watched, send_events
 from app.schemas.chat import ChatCompletionRequest

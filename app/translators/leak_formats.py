@@ -52,7 +52,7 @@ def whole_reply(scanner: Scanner, offer: Offer) -> Parse:
     if fence:
         yield from scanner.take("```")
         yield from scanner.space()
-    if not calls or not (yield from scanner.is_done()):
+    if not calls or not scanner.is_done:
         return False
     yield from calls
     return True
@@ -75,7 +75,7 @@ def tool_call(scanner: Scanner, offer: Offer) -> Parse:
         return False
     yield from scanner.space()
     is_closed = (yield from scanner.take("</tool_call>")) or (yield from scanner.sees(("<tool_call>",)))
-    if not is_closed and not (yield from scanner.is_done()):
+    if not is_closed and not scanner.is_done:
         return False
     yield from calls
     return True
@@ -103,7 +103,7 @@ def kimi(scanner: Scanner, offer: Offer) -> Parse:
     yield from scanner.space()
     source = yield from scanner.json()
     yield from scanner.space()
-    is_closed = (yield from scanner.take("<|tool_call_end|>")) or (source and (yield from scanner.is_done()))
+    is_closed = (yield from scanner.take("<|tool_call_end|>")) or (source and scanner.is_done)
     call = offer.call(named[1], source, call_id if named[2] else None)
     if not call or not is_closed:
         return False

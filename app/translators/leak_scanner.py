@@ -40,6 +40,11 @@ class Scanner:
         return self.at == len(self.text)
 
     @property
+    def is_done(self) -> bool:
+        """The whole text is read and over; certain where a reading method has just looked for more."""
+        return self.is_over and self.is_empty
+
+    @property
     def end(self) -> int:
         return min(len(self.text), self._stop)
 
@@ -137,13 +142,6 @@ class Scanner:
                 self.at = start
                 return None
         return self.text[start : self.at] or None
-
-    def is_done(self) -> Wait[bool]:
-        """Whether the whole text is read and over."""
-        while self.is_empty:
-            if not (yield from self.wait()):
-                return self.is_over
-        return False
 
     def _run(self, pattern: re.Pattern[str]) -> Wait[str]:
         start = self.at

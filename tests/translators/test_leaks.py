@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.translators.deltas import Text, Thought, ToolCall
@@ -526,6 +526,7 @@ TEXT_PARTS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(TEXT_PARTS, max_size=12), st.sampled_from([None, True, "get_weather"]), st.data())
 def test_cutting_a_text_differently_changes_nothing(
     parts: list[str], forced: str | bool | None, data: st.DataObject
@@ -538,6 +539,7 @@ def test_cutting_a_text_differently_changes_nothing(
     assert catch([*text], forced=forced) == whole
 
 
+@settings(deadline=None)
 @given(st.lists(TEXT_PARTS, max_size=12))
 def test_calls_are_to_offered_tools_with_an_object_for_arguments(parts: list[str]) -> None:
     calls = [delta for delta in catch(["".join(parts)]) if isinstance(delta, ToolCall)]
@@ -547,12 +549,14 @@ def test_calls_are_to_offered_tools_with_an_object_for_arguments(parts: list[str
         assert isinstance(orjson.loads(call.arguments), dict)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(), max_size=5))
 def test_a_text_without_markers_passes_unchanged(pieces: list[str]) -> None:
     text = "".join(pieces)
     assert catch(pieces) == ([Text(text)] if text else [])
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers(-9, 9) | st.text(),

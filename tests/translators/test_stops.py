@@ -1,7 +1,7 @@
 """Stop strings in a text that comes in pieces."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.translators.stops import StopCutter
@@ -39,6 +39,7 @@ def test_text_ends_at_the_first_stop_string(
     assert cut(pieces, stops) == (expected, is_stopped)
 
 
+@settings(deadline=None)
 @given(st.lists(SHORT_TEXT), STOPS)
 def test_pieces_end_where_the_whole_would(pieces: list[str], stops: list[str]) -> None:
     whole = "".join(pieces)
@@ -47,6 +48,7 @@ def test_pieces_end_where_the_whole_would(pieces: list[str], stops: list[str]) -
     assert cut(pieces, stops)[1] == bool(found)
 
 
+@settings(deadline=None)
 @given(st.lists(SHORT_TEXT), STOPS)
 def test_no_more_is_held_back_than_may_be_the_beginning_of_a_stop(pieces: list[str], stops: list[str]) -> None:
     cutter = StopCutter(stops)

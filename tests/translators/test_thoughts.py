@@ -1,7 +1,7 @@
 """Thoughts in tags at the head of an answer."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.translators.deltas import Text, Thought
@@ -120,6 +120,7 @@ def test_an_empty_piece_is_nothing() -> None:
     assert stream(["", "<think>a", "", "</think>b", ""]) == [Thought("a"), Text("b")]
 
 
+@settings(deadline=None)
 @given(PARTS, st.booleans(), st.sampled_from(["stop", "length", None]), st.data())
 def test_cutting_a_text_differently_changes_nothing(
     parts: list[str], untagged: bool, finish_reason: str | None, data: st.DataObject
@@ -131,6 +132,7 @@ def test_cutting_a_text_differently_changes_nothing(
     assert joined(stream(pieces, finish_reason, untagged=untagged)) == joined(whole)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_text_without_tags_passes_unchanged(text: str) -> None:
     assert "".join(delta.text for delta in stream([*text])) == text

@@ -1,0 +1,60 @@
+"""Record: the one log line of a request. Who asked, how it went, what it cost; never what was said."""
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.calls import Usage
+
+logger = logging.getLogger("flarelay")
+
+
+@dataclass(slots=True)
+class Record:
+    """What becomes the line of one request, filled in as it goes."""
+
+    request_id: str
+    method: str
+    path: str
+    caller: str | None = None
+    model: str | None = None
+    ran: str | None = None
+    stream: bool = False
+    status: int = 0
+    error: str | None = None
+    usage: Usage | None = None
+    first_byte_ms: float | None = None
+    started: float = field(default_factory=time.perf_counter)
+
+    def elapsed_ms(self) -> float:
+        return round((time.perf_counter() - self.started) * 1000, 1)
+
+    def write(self) -> None:
+        level = logging.INFO if self.status < 500 else logging.WARNING
+        if logger.isEnabledFor(level):
+            logger.log(level, "request", extra={"fields": self._fields()})
+
+    def _fields(self) -> dict[str, Any]:
+        fields: dict[str, Any] = {
+            "request_id": self.request_id,
+            "method": self.method,
+            "path": self.path,
+            "status": self.status,
+            "duration_ms": self.elapsed_ms(),
+            "first_byte_ms": self.first_byte_ms,
+            "caller": self.caller,
+            "model": self.model,
+            "ran": self.ran,
+            "stream": self.stream or None,
+            "error": self.error,
+        }
+        if self.usage:
+            fields |= {
+                "prompt_tokens": self.usage.prompt_tokens,
+                "completion_tokens": self.usage.completion_tokens,
+                "cached_tokens": self.usage.cached_tokens or None,
+                "neurons": self.usage.neurons,
+                "usage_estimated": self.usage.is_estimated or None,
+            }
+        return {key: value for key, value in fields.items() if value is not None}
