@@ -36,10 +36,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="`info` writes one line per request; `warning` only faults."
     )
-    data_dir: str = Field("data", description="Folder for everything the server keeps.")
-    public_base_url: Url | None = Field(
-        None, description="The address users reach the server at, for links in answers."
-    )
+    data_dir: str = Field("data", description="Folder for what the server keeps between starts (nothing yet).")
 
     api_keys: Secrets = Field((), description="Keys that callers may use (any text), comma separated.")
     cors_origins: Names = Field(("*",), description="Origins of web pages that may call; `*` for all.")
@@ -58,7 +55,7 @@ class Settings(BaseSettings):
 
     model_aliases: dict[str, str | dict[str, str]] = Field(
         default_factory=dict,
-        description='Names for models, as JSON: `{"gpt-4o": "@cf/qwen/qwen3.8-27b"}`. `*` in a name matches any text; '
+        description='Names for models, as JSON: `{"my-model": "gpt-5-mini"}`. `*` in a name matches any text; '
         "they come before the built-in ones.",
     )
     replace_retired_models: bool = Field(

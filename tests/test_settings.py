@@ -83,7 +83,7 @@ def test_keys_that_are_only_commas_protect_nothing(load: Any) -> None:
         ({"PORT": "65536"}, "port"),
         ({"WORKERS": "0"}, "workers"),
         ({"LOG_LEVEL": "verbose"}, "log_level"),
-        ({"PUBLIC_BASE_URL": "example.com"}, "public_base_url"),
+        ({"CLOUDFLARE_API_BASE_URL": "example.com"}, "cloudflare_api_base_url"),
         ({"CLOUDFLARE_API_BASE_URL": "ftp://example.com"}, "cloudflare_api_base_url"),
         ({"MODEL_ALIASES": '{"a": 5}'}, "model_aliases"),
         ({"MAX_TRIES": "0"}, "max_tries"),
@@ -118,8 +118,7 @@ def test_the_defaults_start_the_emulator_on_this_machine_only(load: Any) -> None
 
 
 def test_addresses_lose_their_last_slash(load: Any) -> None:
-    settings = load({"PUBLIC_BASE_URL": "https://ai.example/", "CLOUDFLARE_API_BASE_URL": "http://127.0.0.1:9/v4//"})
-    assert settings.public_base_url == "https://ai.example"
+    settings = load({"CLOUDFLARE_API_BASE_URL": "http://127.0.0.1:9/v4//"})
     assert settings.cloudflare_api_base_url == "http://127.0.0.1:9/v4"
 
 
@@ -155,3 +154,9 @@ def test_every_option_has_one_line_of_meaning(name: str) -> None:
     description = Settings.model_fields[name].description
     assert description
     assert "\n" not in description
+
+
+def test_a_refused_setting_is_told_without_its_value(load: Any) -> None:
+    with pytest.raises(ValidationError) as failure:
+        load({"CLOUDFLARE_API_TOKEN": "secret-token"})
+    assert "secret-token" not in str(failure.value)

@@ -132,12 +132,13 @@ class Catalog:
         self, models: Iterable[Model], aliases: Iterable[Alias] = (), *, replace_retired_models: bool = True
     ) -> None:
         """Of two aliases that match a name, an exact one wins, then the earlier one."""
+        self.aliases = tuple(aliases)
         self._models = {model.id: model for model in models}
         self._misspelt = {seen: model.id for model in self for seen in model.also_seen_as}
         self._replace_retired_models = replace_retired_models
         self._exact: dict[str, Alias] = {}
         self._patterns: list[Alias] = []
-        for alias in aliases:
+        for alias in self.aliases:
             if "*" in alias.name:
                 self._patterns.append(alias)
             else:

@@ -67,7 +67,7 @@ def _answer_frames(run: Run, answer: Answer) -> Iterator[Frame]:
             continue
         for part in call_parts(run, call):
             part |= {} if "missing-index" in run.quirks else {"index": number}
-            yield ({"response": None} if "id" in part else {}) | {"tool_calls": [part]}
+            yield ({"response": None} if part.get("id") else {}) | {"tool_calls": [part]}
         if "null-finaliser" in run.quirks:
             nulls = {"id": None, "type": None, "index": number, "function": {"name": None, "arguments": ""}}
             yield {"tool_calls": [nulls]}

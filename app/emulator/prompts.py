@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from app.emulator.faults import Fault, refused_by_backend
 from app.emulator.run import Family, Run, text_of
 from app.emulator.samples import json_text
+from app.emulator.script import script_of
 from app.emulator.tokens import TOKENS_PER_PICTURE, TOKENS_PER_TURN, count
 
 
@@ -27,7 +28,8 @@ def _tokens(turn: dict[str, Any]) -> int:
     found = content if isinstance(content, list) else [content]
     pictures = sum(1 for part in found if isinstance(part, dict) and part.get("type") == "image_url")
     calls = count(json_text(turn["tool_calls"])) if turn.get("tool_calls") else 0
-    return TOKENS_PER_TURN + count(text_of(content)) + TOKENS_PER_PICTURE * pictures + calls
+    _, text = script_of(text_of(content))  # a script costs nothing
+    return TOKENS_PER_TURN + count(text) + TOKENS_PER_PICTURE * pictures + calls
 
 
 def check_context(run: Run, prompt_tokens: int) -> None:

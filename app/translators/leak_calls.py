@@ -1,4 +1,4 @@
-"""Offer: the tools that a model may call, and the JSON in which it calls one."""
+"""Gate: lets a call pass if it is to a tool that was offered, and reads the JSON in which models call."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ CALL_KEYS = frozenset({"arguments", "parameters", "function", "tool_calls"})
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """What `tools` and `tool_choice` of a request said."""
+class Gate:
+    """What a request said in `tools` and `tool_choice`."""
 
     names: frozenset[str]
     is_forced: bool = False
@@ -25,7 +25,7 @@ class Offer:
     """The tool that it has to call."""
 
     @classmethod
-    def of(cls, tools: Collection[str], forced: str | bool | None) -> "Offer":
+    def of(cls, tools: Collection[str], forced: str | bool | None) -> "Gate":
         name = forced if isinstance(forced, str) and forced in tools else None
         return cls(frozenset(tools), bool(forced), name)
 
@@ -74,23 +74,23 @@ class Offer:
     def _call(self, value: object, is_certain: bool) -> ToolCall | None:
         if not isinstance(value, dict):
             return None
-        function = value.get("function")
+        call_id, function = value.get("id"), value.get("function")
         if isinstance(function, dict):
-            value = {"type": "function", "id": value.get("id"), **function}
+            value = {"type": "function", **function}
         name = value.get("name", function)
         if "arguments" in value:
-            return self.call(name, value["arguments"], value.get("id"))
+            return self.call(name, value["arguments"], call_id)
         if not is_certain and "description" in value:  # then it is the definition of the tool, shown to the user
             return None
         if "parameters" in value:
-            return self.call(name, value["parameters"], value.get("id"))
+            return self.call(name, value["parameters"], call_id)
         if not is_certain and value.get("type") != "function":
             return None
         return self.call(name, {key: each for key, each in value.items() if not _is_frame(key, each)})
 
 
 def _is_frame(key: str, value: object) -> bool:
-    return key == "name" or (key == "type" and value == "function") or key == "function"
+    return key in ("name", "function") or (key == "type" and value == "function")
 
 
 def loads(source: str | None) -> Any:

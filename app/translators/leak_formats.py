@@ -11,12 +11,12 @@ from typing import Any, TypeAlias
 import orjson
 
 from app.translators.deltas import Delta, Text, Thought, ToolCall
-from app.translators.leak_calls import Offer
+from app.translators.leak_calls import Gate
 from app.translators.leak_scanner import SHORT, Scanner, Wait
 from app.translators.stops import open_end
 
 Parse: TypeAlias = Generator[Delta | None, None, bool]
-Parser: TypeAlias = Callable[[Scanner, Offer], Parse]
+Parser: TypeAlias = Callable[[Scanner, Gate], Parse]
 
 HEADER = re.compile(
     r"(?:(?:to=(?P<before>[^\s<]+))? ?<\|channel\|>)? ?(?P<channel>analysis|commentary|final)"
@@ -28,27 +28,27 @@ MESSAGE_MARKS = (*MESSAGE_ENDS, "<|start|>", "<|channel|>")
 MESSAGE_MARK = re.compile("|".join(map(re.escape, MESSAGE_MARKS)))
 
 
-def whole_reply(scanner: Scanner, offer: Offer) -> Parse:
+def whole_reply(scanner: Scanner, gate: Gate) -> Parse:
     """`{"name": "t", "parameters": {…}}` and nothing else: Llama 3, whose model card documents this form.
 
     Also with `arguments`, inside `{"type": "function", "function": …}` or `{"tool_calls": […]}`, several in an array
     or one after another with `;`, after `<|python_tag|>` or in a ``` fence. If a call was forced, anything that
-    `Offer` makes of it. An object that begins otherwise is an ordinary answer, and given up at once.
+    `Gate` makes of it. An object that begins otherwise is an ordinary answer, and given up at once.
     """
     yield from scanner.take("<|python_tag|>")
     fence = yield from scanner.take("```")
     if fence:
         yield from scanner.take("json")
     calls: list[ToolCall] = []
-    source = yield from _call_source(scanner, offer)
+    source = yield from _call_source(scanner, gate)
     while source:
-        found = offer.calls(source, is_certain=offer.is_forced) or (not calls and offer.forced_call(source)) or []
+        found = gate.calls(source, is_certain=gate.is_forced) or (not calls and gate.forced_call(source)) or []
         if not found:
             return False
         calls += found
         yield from scanner.space()
         yield from scanner.take(";")
-        source = yield from _call_source(scanner, offer)
+        source = yield from _call_source(scanner, gate)
     if fence:
         yield from scanner.take("```")
         yield from scanner.space()
@@ -58,7 +58,7 @@ def whole_reply(scanner: Scanner, offer: Offer) -> Parse:
     return True
 
 
-def tool_call(scanner: Scanner, offer: Offer) -> Parse:
+def tool_call(scanner: Scanner, gate: Gate) -> Parse:
     """`<tool_call>`: JSON for Hermes and Qwen, a name and pairs for GLM, `<function=t>` for Qwen-Coder.
 
     Sources: the chat templates of Hermes 2 Pro, Qwen2.5, GLM-4.5 and Qwen3-Coder. The closing tag may be missing at
@@ -66,11 +66,11 @@ def tool_call(scanner: Scanner, offer: Offer) -> Parse:
     """
     yield from scanner.space()
     if (yield from scanner.take("<function=")):
-        calls = yield from _function(scanner, offer)
+        calls = yield from _function(scanner, gate)
     elif (yield from scanner.sees("{[")):
-        calls = yield from _json_calls(scanner, offer)
+        calls = yield from _json_calls(scanner, gate)
     else:
-        calls = yield from _pairs(scanner, offer)
+        calls = yield from _pairs(scanner, gate)
     if not calls:
         return False
     yield from scanner.space()
@@ -81,9 +81,9 @@ def tool_call(scanner: Scanner, offer: Offer) -> Parse:
     return True
 
 
-def function(scanner: Scanner, offer: Offer) -> Parse:
+def function(scanner: Scanner, gate: Gate) -> Parse:
     """`<function=t>` without the tag around it: Qwen-Coder at times, and Llama 3.1's `<function=t>{…}</function>`."""
-    calls = yield from _function(scanner, offer)
+    calls = yield from _function(scanner, gate)
     if calls:
         yield from scanner.space()
         yield from scanner.take("</tool_call>")
@@ -91,20 +91,20 @@ def function(scanner: Scanner, offer: Offer) -> Parse:
     return bool(calls)
 
 
-def kimi(scanner: Scanner, offer: Offer) -> Parse:
+def kimi(scanner: Scanner, gate: Gate) -> Parse:
     """`<|tool_call_begin|>functions.t:0<|tool_call_argument_begin|>{…}<|tool_call_end|>`.
 
     Source: Moonshot's guidance on tool calls of Kimi K2. The calls of a section are taken one by one.
     """
     call_id = ((yield from scanner.until("<|tool_call_argument_begin|>", SHORT)) or "").strip()
     named = KIMI_ID.fullmatch(call_id)
-    if not named or named[1] not in offer.names:
+    if not named or named[1] not in gate.names:
         return False
     yield from scanner.space()
     source = yield from scanner.json()
     yield from scanner.space()
     is_closed = (yield from scanner.take("<|tool_call_end|>")) or (source and scanner.is_done)
-    call = offer.call(named[1], source, call_id if named[2] else None)
+    call = gate.call(named[1], source, call_id if named[2] else None)
     if not call or not is_closed:
         return False
     yield from scanner.space()
@@ -113,27 +113,27 @@ def kimi(scanner: Scanner, offer: Offer) -> Parse:
     return True
 
 
-def kimi_section(scanner: Scanner, offer: Offer) -> Parse:
+def kimi_section(scanner: Scanner, gate: Gate) -> Parse:
     """The opening of a section belongs to its first call."""
     yield from scanner.space()
-    return (yield from scanner.take("<|tool_call_begin|>")) and (yield from kimi(scanner, offer))
+    return (yield from scanner.take("<|tool_call_begin|>")) and (yield from kimi(scanner, gate))
 
 
-def mistral(scanner: Scanner, offer: Offer) -> Parse:
+def mistral(scanner: Scanner, gate: Gate) -> Parse:
     """`[TOOL_CALLS][{"name": "t", "arguments": {…}}]`, later `[TOOL_CALLS]t{…}` and `[TOOL_CALLS]t[ARGS]{…}`.
 
     Source: the tokenizers v3, v7 and v11 of mistral-common.
     """
     yield from scanner.space()
     if (yield from scanner.sees("{[")):
-        calls = offer.calls((yield from scanner.json()), is_certain=True)
+        calls = gate.calls((yield from scanner.json()), is_certain=True)
     else:
-        calls = yield from _named_call(scanner, offer)
+        calls = yield from _named_call(scanner, gate)
     yield from calls
     return bool(calls)
 
 
-def harmony(scanner: Scanner, offer: Offer) -> Parse:
+def harmony(scanner: Scanner, gate: Gate) -> Parse:
     """`<|channel|>commentary to=functions.t <|constrain|>json<|message|>{…}<|call|>`: gpt-oss.
 
     Source: OpenAI's documentation of the harmony format; the recipient may stand before the channel too, and at
@@ -149,7 +149,7 @@ def harmony(scanner: Scanner, offer: Offer) -> Parse:
         return scanner.is_head and (yield from _message(scanner, Thought if header["channel"] == "analysis" else Text))
     yield from scanner.space()
     source = yield from scanner.json()
-    call = offer.call(recipient.removeprefix("functions."), source) if source else None
+    call = gate.call(recipient.removeprefix("functions."), source) if source else None
     if not call:
         return False
     yield from scanner.space()
@@ -170,16 +170,16 @@ FORMATS: dict[str, Parser] = {
 """By what a leak opens with; none is the beginning of another."""
 
 
-def _call_source(scanner: Scanner, offer: Offer) -> Wait[str | None]:
+def _call_source(scanner: Scanner, gate: Gate) -> Wait[str | None]:
     """The next JSON value, unless its beginning says that it can't be a call."""
     yield from scanner.space()
     start = scanner.at
-    is_possible = offer.is_forced or (yield from _may_be_call(scanner, offer))
+    is_possible = gate.is_forced or (yield from _may_be_call(scanner, gate))
     scanner.at = start
     return (yield from scanner.json()) if is_possible else None
 
 
-def _may_be_call(scanner: Scanner, offer: Offer) -> Wait[bool]:
+def _may_be_call(scanner: Scanner, gate: Gate) -> Wait[bool]:
     if (yield from scanner.take("[")):
         yield from scanner.space()
     if not (yield from scanner.take("{")):
@@ -192,15 +192,15 @@ def _may_be_call(scanner: Scanner, offer: Offer) -> Wait[bool]:
     yield from scanner.take(":")
     yield from scanner.space()
     if key == '"function"' and (yield from scanner.sees("{")):
-        return (yield from _may_be_call(scanner, offer))
+        return (yield from _may_be_call(scanner, gate))
     value = ((yield from scanner.string()) or "").strip('"')
-    return value == "function" if key == '"type"' else value in offer.names
+    return value == "function" if key == '"type"' else value in gate.names
 
 
-def _json_calls(scanner: Scanner, offer: Offer) -> Wait[list[ToolCall]]:
+def _json_calls(scanner: Scanner, gate: Gate) -> Wait[list[ToolCall]]:
     calls: list[ToolCall] = []
     while (yield from scanner.sees("{[")):
-        found = offer.calls((yield from scanner.json()), is_certain=True)
+        found = gate.calls((yield from scanner.json()), is_certain=True)
         if not found:
             return []
         calls += found
@@ -208,9 +208,9 @@ def _json_calls(scanner: Scanner, offer: Offer) -> Wait[list[ToolCall]]:
     return calls
 
 
-def _function(scanner: Scanner, offer: Offer) -> Wait[list[ToolCall]]:
+def _function(scanner: Scanner, gate: Gate) -> Wait[list[ToolCall]]:
     name = yield from scanner.until(">", SHORT)
-    if name not in offer.names:
+    if name not in gate.names:
         return []
     yield from scanner.space()
     source = yield from scanner.json()
@@ -219,29 +219,29 @@ def _function(scanner: Scanner, offer: Offer) -> Wait[list[ToolCall]]:
         return []
     yield from scanner.space()
     is_closed = (yield from scanner.take("</function>")) or (yield from scanner.sees(("</tool_call>",)))
-    return _one(offer.call(name, source or fields)) if is_closed else []
+    return _one(gate.call(name, source or fields)) if is_closed else []
 
 
-def _pairs(scanner: Scanner, offer: Offer) -> Wait[list[ToolCall]]:
+def _pairs(scanner: Scanner, gate: Gate) -> Wait[list[ToolCall]]:
     name = yield from scanner.word()
-    if name not in offer.names:
+    if name not in gate.names:
         return []
     yield from scanner.space()
     fields = yield from _fields(scanner, "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>")
     if fields is None or not (yield from scanner.sees(("</tool_call>",))):
         return []
-    return _one(offer.call(name, fields))
+    return _one(gate.call(name, fields))
 
 
-def _named_call(scanner: Scanner, offer: Offer) -> Wait[list[ToolCall]]:
+def _named_call(scanner: Scanner, gate: Gate) -> Wait[list[ToolCall]]:
     name = yield from scanner.word()
-    if name not in offer.names:
+    if name not in gate.names:
         return []
     call_id = (yield from scanner.word()) if (yield from scanner.take("[CALL_ID]")) else None
     yield from scanner.take("[ARGS]")
     yield from scanner.space()
     source = yield from scanner.json()
-    return _one(offer.call(name, source, call_id)) if source else []
+    return _one(gate.call(name, source, call_id)) if source else []
 
 
 def _fields(

@@ -17,7 +17,7 @@ import re
 from collections.abc import Collection
 
 from app.translators.deltas import Text, Thought, ToolCall
-from app.translators.leak_calls import Offer
+from app.translators.leak_calls import Gate
 from app.translators.leak_formats import FORMATS, Parse, Parser, whole_reply
 from app.translators.leak_scanner import Scanner, Wait
 
@@ -36,7 +36,7 @@ class LeakCatcher:
     """
 
     def __init__(self, tools: Collection[str], *, forced: str | bool | None = None) -> None:
-        self._offer = Offer.of(tools, forced)
+        self._gate = Gate.of(tools, forced)
         self._scanner = Scanner()
         self._misses = 0
         self._call_count = 0
@@ -47,7 +47,7 @@ class LeakCatcher:
     def feed(self, text: str) -> Caught:
         if self._is_idle and (("<" not in text and "[" not in text) or not SUSPECT.search(text)):
             return [Text(text)] if text else []
-        if not self._offer.names:
+        if not self._gate.names:
             return [Text(text)] if text else []
         self._scanner.add(text)
         return self._step()
@@ -86,16 +86,16 @@ class LeakCatcher:
     def _try(self, parser: Parser) -> Parse:
         self._scanner.begin()
         start = self._scanner.at
-        is_leak = yield from parser(self._scanner, self._offer)
+        is_leak = yield from parser(self._scanner, self._gate)
         if not is_leak:
             self._scanner.at = start
         return is_leak
 
-    def _marked(self, scanner: Scanner, offer: Offer) -> Parse:
+    def _marked(self, scanner: Scanner, gate: Gate) -> Parse:
         opening = (yield from scanner.one_of(FORMATS)) if self._misses < MAX_MISSES else None
         if not opening:
             return False
-        is_leak = yield from FORMATS[opening](scanner, offer)
+        is_leak = yield from FORMATS[opening](scanner, gate)
         self._misses += not is_leak
         return is_leak
 

@@ -215,7 +215,7 @@ class Connection(asyncio.Protocol):
             raise httptools.HttpParserError("More than one response")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name, value))
+        self._fields.append((name, value.rstrip(b" \t")))  # the parser takes off only the blanks before a value
 
     def on_headers_complete(self) -> None:
         if self._bytes_since_body > self._max_header_bytes:

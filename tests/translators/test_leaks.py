@@ -317,6 +317,8 @@ def test_an_id_in_the_json_is_kept() -> None:
     [
         ('{"name": "get_weather", "city": "Paris"}', True, [weather()]),
         ('{"city": "Paris", "name": "get_weather"}', True, [weather()]),
+        ('{"type": "function", "function": {"name": "get_weather", "city": "Paris"}}', True, [weather()]),
+        ('{"name": "save", "id": 7}', True, [ToolCall(0, '{"id":7}', None, "save")]),
         (
             '[{"name": "get_weather", "city": "Paris"}, {"name": "get-time"}]',
             True,

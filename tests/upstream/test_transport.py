@@ -66,7 +66,9 @@ async def outcome(transport: httpx2.AsyncBaseTransport, request: httpx2.Request)
 
 
 async def test_request_and_response_pass_unchanged() -> None:
-    answer = b"HTTP/1.1 201 Whatever\r\nX-Name: One\r\nx-name: two \r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n"
+    answer = (
+        b"HTTP/1.1 201 Whatever\r\nX-Name: One\r\nx-name: two \r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n"
+    )
     async with serving([ask, answer + b"\x1f\x8b\x08"]) as server, Transport() as transport:
         request = httpx2.Request("POST", server.url + "/a%20b?c=d", headers={"X-Key": "é".encode()}, content=b"body")
         response = await transport.handle_async_request(request)
@@ -277,7 +279,10 @@ async def test_connection_is_not_used_again_after_the_request_asked_for_that() -
 
 
 async def test_bytes_after_the_end_are_noticed_before_the_body_is_read() -> None:
-    async with serving([ask, CHUNKED + b"2\r\nok\r\n", pause, b"0\r\n\r\n", pause, OK]) as server, Transport() as transport:
+    async with (
+        serving([ask, CHUNKED + b"2\r\nok\r\n", pause, b"0\r\n\r\n", pause, OK]) as server,
+        Transport() as transport,
+    ):
         response = await transport.handle_async_request(get(server))
         await server.has_open(0)
         assert await body(response) == b"ok"
@@ -389,17 +394,594 @@ async def test_large_body_is_sent_whole() -> None:
         assert server.accepted == 1
 
 
-FRAMED: list[tuple[dict[str, Any], bytes]] = [
-    ({"content": b""}, b"Content-Length: 0\r\nAccept-Encoding: identity\r\n\r\n"),
-    ({"stream": httpx2.ByteStream(b"ab")}, b"Host: {}\r\nAccept-Encoding: identity\r\nContent-Length: 2\r\n\r\nab"),
-    ({"content": b"ab", "headers": {"Transfer-Encoding": "Chunked"}},
-     b"Transfer-Encoding: Chunked\r\nAccept-Encoding: identity\r\n\r\n2\r\nab\r\n0\r\n\r\n"),
-    ({"content": b"", "headers": {"Transfer-Encoding": "chunked"}},
-     b"Transfer-Encoding: chunked\r\nAccept-Encoding: identity\r\n\r\n0\r\n\r\n"),
-    ({"content": ("ab", "", "c")}, b"Transfer-Encoding: chunked\r\nAccept-Encoding: identity\r\n\r\n"
-     b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"),
-    ({"content": ("ab", "", "c"), "headers": {"Content-Length": "3"}},
-     b"Content-Length: 3\r\nAccept-Encoding: identity\r\n\r\nabc"),
-    ({"stream": ("ab", "c")}, b"Accept-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n"
-     b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"),
-]  # fmt: skip
+async def test_body_from_a_stream_is_sent_in_chunks() -> None:
+    async with serving([ask, OK, ask, OK]) as server, Transport() as transport:
+        for _ in range(2):
+            assert await outcome(transport, post(server, chunks(b"one", b"", b"two"))) == (200, b"ok")
+        assert server.requests[1].endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
+        assert server.accepted == 1
+
+
+async def test_body_from_a_stream_of_known_length_is_sent_as_it_is() -> None:
+    async with serving([ask, OK]) as server, Transport() as transport:
+        request = post(server, chunks(b"one", b"two"), headers={"Content-Length": "6"})
+        assert await outcome(transport, request) == (200, b"ok")
+        assert server.requests[0].endswith(b"\r\n\r\nonetwo")
+
+
+@pytest.mark.parametrize("length", ["5", "7"])
+async def test_body_of_another_length_than_announced_is_refused(length: str) -> None:
+    async with serving([ask, OK]) as server, Transport() as transport:
+        request = post(server, chunks(b"one", b"two"), headers={"Content-Length": length})
+        assert await outcome(transport, request) is httpx2.LocalProtocolError
+        await server.has_open(0)
+
+
+async def test_failure_of_the_body_is_passed_on_and_closes_the_connection() -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"one"
+        raise ZeroDivisionError
+
+    async with serving([ask, OK]) as server, Transport() as transport:
+        with pytest.raises(ZeroDivisionError):
+            await outcome(transport, post(server, broken()))
+        await server.has_open(0)
+
+
+async def test_body_that_is_not_asynchronous_is_refused() -> None:
+    async with serving([ask, OK]) as server, Transport() as transport:
+        with pytest.raises(TypeError, match="asynchronous"):
+            await outcome(transport, post(server, iter([b"one"])))
+
+
+TOO_LARGE = b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno"
+
+
+@pytest.mark.parametrize("content", [LARGE, b"x" * 70_000], ids=["stuck", "in the socket"])
+async def test_response_before_the_body_is_sent_is_returned(content: bytes) -> None:
+    async with serving([TOO_LARGE, wait]) as server, Transport() as transport:
+        assert await outcome(transport, post(server, content)) == (413, b"no")
+        server.go.set()
+
+
+async def test_connection_is_not_used_again_after_such_a_response() -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 1000
+            await asyncio.sleep(0)
+
+    async with serving([TOO_LARGE], [ask, OK]) as server, Transport() as transport:
+        assert await outcome(transport, post(server, LARGE)) == (413, b"no")
+        assert transport._count_idle() == 0
+        await server.has_open(0)
+
+
+async def test_stream_of_a_body_that_is_not_wanted_is_closed() -> None:
+    closed = []
+
+    async def endless() -> AsyncGenerator[bytes, None]:
+        try:
+            while True:
+                yield b"x" * 1000
+                await asyncio.sleep(0)
+        finally:
+            closed.append(True)
+
+    async with serving([TOO_LARGE]) as server, Transport() as transport:
+        assert await outcome(transport, post(server, endless())) == (413, b"no")
+        assert closed == [True]
+        await server.has_open(0)
+
+
+async def test_unread_rest_of_a_body_in_our_buffer_keeps_the_connection_from_the_pool() -> None:
+    """The response is there and all is written, but the server has not taken it."""
+    async with serving([b"", wait, TOO_LARGE]) as server, Transport() as transport:
+        request = asyncio.ensure_future(outcome(transport, post(server, b"x" * 60_000)))
+        await server.has_open(1)
+        server.go.set()
+        assert await request == (413, b"no")
+
+
+@pytest.mark.parametrize(("end", "failure"), [(reset, httpx2.WriteError), (hang_up, httpx2.NetworkError)])
+async def test_server_that_goes_while_the_body_is_sent(end: Step, failure: type[Exception]) -> None:
+    async with serving([pause, end]) as server, Transport() as transport:
+        result = await outcome(transport, post(server, LARGE))
+        assert issubclass(result, failure)
+
+
+# Requests that must not be sent
+
+
+HARMFUL: list[tuple[str, Any]] = [
+    ("GET", {"headers": {"X": "a\r\nY: b"}}),
+    ("GET", {"headers": {"X": "a\nb"}}),
+    ("GET", {"headers": {"X": "a\rb"}}),
+    ("GET", {"headers": {"X": "a\0b"}}),
+    ("GET", {"headers": {"X\r\nY": "a"}}),
+    ("GET / HTTP/1.1\r\nX: Y\r\n\r\nGET", {}),
+    ("GET /other", {}),
+    ("POST", {"content": b"abc", "headers": {"Content-Length": "2"}}),
+]
+
+
+@pytest.mark.parametrize(("method", "options"), HARMFUL)
+async def test_request_that_would_be_read_otherwise_is_refused(method: str, options: Any) -> None:
+    async with serving([ask, OK]) as server, Transport() as transport:
+        request = httpx2.Request(method, server.url, **options)
+        with pytest.raises(httpx2.LocalProtocolError) as raised:
+            await transport.handle_async_request(request)
+        assert raised.value.request is request
+        assert server.accepted == 0
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "/relative", "http:///path"])
+async def test_other_protocols_are_refused(url: str) -> None:
+    async with Transport() as transport:
+        assert await outcome(transport, httpx2.Request("GET", url)) is httpx2.UnsupportedProtocol
+
+
+# Responses without a body
+
+
+@pytest.mark.parametrize(
+    ("head", "is_reused"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", True),
+        (CHUNKED, True),
+        (b"HTTP/1.1 200 OK\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", False),
+    ],
+)
+async def test_response_to_head_has_no_body(head: bytes, is_reused: bool) -> None:
+    async with serving([ask, head, ask, OK], [ask, OK]) as server, Transport() as transport:
+        assert await outcome(transport, httpx2.Request("HEAD", server.url)) == (200, b"")
+        assert await outcome(transport, get(server)) == (200, b"ok")
+        assert server.accepted == (1 if is_reused else 2)
+
+
+@pytest.mark.parametrize("status", [b"204 No", b"304 Not"])
+async def test_connection_is_used_again_after_a_status_without_body(status: bytes) -> None:
+    async with serving([ask, b"HTTP/1.1 " + status + b"\r\n\r\n", ask, OK]) as server, Transport() as transport:
+        assert await outcome(transport, get(server)) == (int(status[:3]), b"")
+        assert await outcome(transport, get(server)) == (200, b"ok")
+        assert server.accepted == 1
+
+
+# Timeouts
+
+
+SLOW: list[tuple[str, list[Step], Any]] = [
+    ("no response", [ask], httpx2.ReadTimeout),
+    ("half of the headers", [ask, b"HTTP/1.1 200 OK\r\n"], httpx2.ReadTimeout),
+    ("only an interim response", [ask, b"HTTP/1.1 100 Continue\r\n\r\n"], httpx2.ReadTimeout),
+    ("half of the body", [ask, OK[:-1]], httpx2.ReadTimeout),
+    ("half of the chunks", [ask, CHUNKED + b"2\r\nok\r\n"], httpx2.ReadTimeout),
+    ("slow, but never for too long", [ask, *[b"%c" % byte for byte in OK for _ in [0]]], (200, b"ok")),
+]
+
+
+@pytest.mark.parametrize(("script", "expected"), [row[1:] for row in SLOW], ids=[row[0] for row in SLOW])
+async def test_silence_is_a_read_timeout(script: list[Step], expected: Any) -> None:
+    async with serving(script) as server, Transport() as ours, httpx2.AsyncHTTPTransport() as theirs:
+        assert await outcome(ours, get(server, extensions=SOON)) == expected
+        await server.has_open(0 if expected is httpx2.ReadTimeout else 1)
+        assert await outcome(theirs, get(server, extensions=SOON)) == expected
+
+
+async def test_body_that_comes_slower_than_the_timeout_in_all_is_read() -> None:
+    slowly: list[Step] = [step for byte in b"slowly" for step in (b"1\r\n%c\r\n" % byte, pause)]
+    async with serving([ask, CHUNKED, *slowly, b"0\r\n\r\n"]) as server, Transport() as transport:
+        request = get(server, extensions={"timeout": {"read": 0.08}})
+        assert await outcome(transport, request) == (200, b"slowly")
+
+
+async def test_timeout_names_its_request() -> None:
+    async with serving([ask]) as server, Transport() as transport:
+        request = get(server, extensions=SOON)
+        with pytest.raises(httpx2.ReadTimeout) as raised:
+            await transport.handle_async_request(request)
+        assert raised.value.request is request
+
+
+async def test_server_that_takes_nothing_is_a_write_timeout() -> None:
+    async with serving([wait]) as server, Transport() as transport, httpx2.AsyncHTTPTransport() as theirs:
+        assert await outcome(transport, post(server, LARGE, extensions=SOON)) is httpx2.WriteTimeout
+        assert await outcome(theirs, post(server, LARGE, extensions=SOON)) is httpx2.WriteTimeout
+        server.go.set()
+
+
+async def test_tls_that_never_comes_about_is_a_connect_timeout() -> None:
+    async with serving([wait]) as server, Transport() as transport:
+        request = httpx2.Request("GET", f"https://127.0.0.1:{server.port}", extensions=SOON)
+        with pytest.raises(httpx2.ConnectTimeout) as raised:
+            await transport.handle_async_request(request)
+        assert raised.value.request is request
+        server.go.set()
+        await server.has_open(0)
+
+
+# Connecting
+
+
+def unused_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+async def test_refused_connection() -> None:
+    async with Transport() as transport:
+        request = httpx2.Request("GET", f"http://127.0.0.1:{unused_port()}")
+        with pytest.raises(httpx2.ConnectError, match="refused|failed") as raised:
+            await transport.handle_async_request(request)
+        assert raised.value.request is request
+
+
+async def test_host_name_that_cannot_exist() -> None:
+    async with Transport() as transport:
+        assert await outcome(transport, httpx2.Request("GET", f"http://{'a' * 70}.test")) is httpx2.ConnectError
+
+
+async def test_port_of_the_scheme_is_the_default() -> None:
+    async with Transport() as transport:
+        request = httpx2.Request("GET", "http://127.0.0.1/", extensions=SOON)
+        with pytest.raises(httpx2.ConnectError, match="80|refused"):
+            await transport.handle_async_request(request)
+
+
+async def test_cancelled_connect_leaves_nothing() -> None:
+    async with serving([wait]) as server, Transport() as transport:
+        request = httpx2.Request("GET", f"https://127.0.0.1:{server.port}")
+        task = asyncio.ensure_future(transport.handle_async_request(request))
+        await server.has_open(1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        server.go.set()
+        await server.has_open(0)
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and a certificate of its own for 127.0.0.1, in one file."""
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", path, "-out", f"{path}.crt"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    path.write_bytes(path.read_bytes() + Path(f"{path}.crt").read_bytes())
+    return path
+
+
+@pytest.fixture
+def tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    return context
+
+
+async def test_requests_over_tls(tls: ssl.SSLContext, certificate: Path) -> None:
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    async with serving([ask, OK] * 2, tls=tls) as server, Transport(ssl_context=trusting) as transport:
+        for _ in range(2):
+            assert await outcome(transport, post(server, b"x" * 70_000)) == (200, b"ok")
+        assert server.accepted == 1
+
+
+async def test_default_tls_verifies_and_offers_only_what_we_speak(
+    tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = []
+
+    async def note(peer: Peer) -> None:
+        chosen.append(peer.writer.get_extra_info("ssl_object").selected_alpn_protocol())
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    async with serving([note, ask, wait, OK], tls=tls) as server, Transport() as transport:
+        requests = [asyncio.ensure_future(outcome(transport, get(server))) for _ in range(2)]
+        await server.has_open(2)
+        server.go.set()
+        assert await asyncio.gather(*requests) == [(200, b"ok")] * 2
+        assert chosen == ["http/1.1", "http/1.1"]
+
+
+async def test_untrusted_certificate_is_refused(tls: ssl.SSLContext) -> None:
+    trusting_others = ssl.create_default_context()
+    async with serving([ask, OK], tls=tls) as server, Transport(ssl_context=trusting_others) as transport:
+        with pytest.raises(httpx2.ConnectError, match="certificate verify failed"):
+            await transport.handle_async_request(get(server))
+
+
+async def test_server_that_closes_during_the_handshake() -> None:
+    async with serving([pause, hang_up]) as server, Transport() as transport:
+        request = httpx2.Request("GET", f"https://127.0.0.1:{server.port}")
+        assert await outcome(transport, request) is httpx2.ConnectError
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ([ask, b"HTTP/1.1 200 OK\r\n\r\nto the end", hang_up], (200, b"to the end")),
+        ([ask, OK[:-1], hang_up], httpx2.RemoteProtocolError),
+        ([ask, hang_up], httpx2.RemoteProtocolError),
+        ([ask, OK[:-1]], httpx2.ReadTimeout),
+    ],
+)
+async def test_ends_over_tls(script: list[Step], expected: Any, tls: ssl.SSLContext, certificate: Path) -> None:
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    async with serving(script, tls=tls) as server, Transport(ssl_context=trusting) as transport:
+        request = get(server, extensions={"timeout": {"read": 0.1}})
+        assert await outcome(transport, request) == expected
+        await server.has_open(0)
+
+
+# Back-pressure
+
+
+async def test_server_has_to_wait_while_nobody_reads() -> None:
+    sent = []
+
+    async def pour(peer: Peer) -> None:
+        for _ in range(1024):
+            peer.writer.write(b"x" * 65536)
+            await peer.writer.drain()
+            sent.append(65536)
+
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (64 * 2**20)
+    async with serving([ask, head, pour, ask, OK]) as server, Transport() as transport:
+        response = await transport.handle_async_request(get(server))
+        assert isinstance(response.stream, ResponseStream)
+        seen = -1
+        while seen < len(sent):  # until nothing more is taken
+            seen = len(sent)
+            await asyncio.sleep(0.05)
+        connection = response.stream._connection
+        assert connection is not None
+        assert 256 * 1024 < connection._unread_bytes < 1024 * 1024
+        assert len(sent) < 1024
+        assert sum(map(len, await pieces(response))) == 64 * 2**20
+        assert await outcome(transport, get(server)) == (200, b"ok")
+        assert server.accepted == 1
+
+
+async def test_large_body_that_is_there_with_its_headers() -> None:
+    """It is over the mark for pausing, and the connection goes straight back to the pool."""
+    big = b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000
+    async with serving([ask, big, ask, OK]) as server, Transport() as transport:
+        response = await transport.handle_async_request(get(server))
+        assert isinstance(response.stream, ResponseStream)
+        while not (response.stream._connection is None or response.stream._connection.is_complete):
+            await asyncio.sleep(0.01)
+        assert await body(response) == b"x" * 300_000
+        assert await outcome(transport, get(server)) == (200, b"ok")
+        assert server.accepted == 1
+
+
+# Ends
+
+
+async def test_closed_stream_closes_its_connection() -> None:
+    async with serving([ask, CHUNKED + b"2\r\nok\r\n"]) as server, Transport() as transport:
+        response = await transport.handle_async_request(get(server))
+        assert isinstance(response.stream, ResponseStream)
+        await response.aclose()
+        await server.has_open(0)
+        with pytest.raises(httpx2.StreamClosed):
+            await anext(response.stream)
+
+
+async def test_stream_closed_after_the_whole_response_came_gives_its_connection_back() -> None:
+    script: list[Step] = [ask, CHUNKED + b"2\r\nok\r\n", pause, b"2\r\nno\r\n0\r\n\r\n", ask, OK]
+    async with serving(script) as server, Transport() as transport:
+        response = await transport.handle_async_request(get(server))
+        assert isinstance(response.stream, ResponseStream)
+        assert await anext(response.stream) == b"ok"
+        await asyncio.sleep(0.06)
+        await response.stream.aclose()
+        await response.stream.aclose()
+        assert await outcome(transport, get(server)) == (200, b"ok")
+        assert server.accepted == 1
+
+
+async def test_body_that_was_there_but_not_read_is_not_taken_for_empty_after_closing() -> None:
+    async with serving([ask, OK]) as server, Transport() as transport:
+        response = await transport.handle_async_request(get(server))
+        assert isinstance(response.stream, ResponseStream)
+        await response.stream.aclose()
+        with pytest.raises(httpx2.StreamClosed):
+            await anext(response.stream)
+
+
+async def test_stream_closed_while_another_task_reads_ends_that_task() -> None:
+    async with serving([ask, CHUNKED]) as server, Transport() as transport:
+        response = await transport.handle_async_request(get(server))
+        reader = asyncio.ensure_future(pieces(response))
+        await asyncio.sleep(0.01)
+        await response.aclose()
+        with pytest.raises(httpx2.ReadError, match="closed"):
+            await reader
+
+
+async def test_two_tasks_cannot_read_one_stream() -> None:
+    async with serving([ask, CHUNKED]) as server, Transport() as transport:
+        response = await transport.handle_async_request(get(server))
+        reader = asyncio.ensure_future(pieces(response))
+        await asyncio.sleep(0.01)
+        with pytest.raises(RuntimeError, match="Another task"):
+            await pieces(response)
+        with pytest.raises(httpx2.ReadError):
+            await reader
+
+
+async def test_cancelled_request_closes_its_connection() -> None:
+    async with serving([ask]) as server, Transport() as transport:
+        task = asyncio.ensure_future(transport.handle_async_request(get(server)))
+        await server.has_open(1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await server.has_open(0)
+
+
+async def test_cancelled_read_closes_its_connection() -> None:
+    async with serving([ask, CHUNKED]) as server, Transport() as transport:
+        response = await transport.handle_async_request(get(server))
+        task = asyncio.ensure_future(pieces(response))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await server.has_open(0)
+
+
+async def test_forgotten_response_closes_its_connection() -> None:
+    async with serving([ask, CHUNKED]) as server, Transport() as transport:
+        response = await transport.handle_async_request(get(server))
+        assert server.open == 1
+        del response
+        gc.collect()
+        await server.has_open(0)
+
+
+async def test_closing_keeps_responses_in_progress() -> None:
+    async with serving([ask, OK], [ask, OK[:-2], wait, b"ok"]) as server:
+        transport = Transport()
+        first = asyncio.ensure_future(transport.handle_async_request(get(server)))
+        await server.has_open(1)
+        response = await transport.handle_async_request(get(server))
+        await first
+        await transport.aclose()
+        await server.has_open(1)
+        with pytest.raises(RuntimeError, match="closed"):
+            await transport.handle_async_request(get(server))
+        server.go.set()
+        assert await body(response) == b"ok"
+        await server.has_open(0)
+
+
+async def test_closing_twice_is_allowed() -> None:
+    transport = Transport()
+    await transport.aclose()
+    await transport.aclose()
+
+
+async def test_soak_with_random_cancels_leaves_nothing(tls: ssl.SSLContext, certificate: Path) -> None:
+    chance = random.Random(1)
+    scripts: list[list[Step]] = [
+        [ask, OK, ask, CHUNKED, b"3\r\nabc\r\n", pause, b"0\r\n\r\n", ask, OK, ask, OK],
+        [ask, pause, OK, ask, OK[:-1], pause, b"k", ask, OK, ask, hang_up],
+        [ask, OK, ask, reset],
+        [ask, CHUNKED + b"2\r\nok\r\n", pause, pause, hang_up],
+        [ask, b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", pause, b"end", hang_up],
+        [pause, hang_up],
+    ]
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    async with (
+        serving(*[chance.choice(scripts) for _ in range(300)]) as plain,
+        serving(*[chance.choice(scripts) for _ in range(300)], tls=tls) as secure,
+        Transport(ssl_context=trusting, max_idle_connections=5) as transport,
+    ):
+        await outcome(transport, get(secure))  # what the loop itself keeps open is there from now on
+        await transport_is_quiet(transport, plain, secure)
+        tasks_before, files_before = len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
+
+        async def some_requests() -> None:
+            for _ in range(15):
+                request = outcome(transport, post(chance.choice([plain, secure]), b"x" * chance.choice([2, 70_000])))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(chance.choice([0, 0.001, 0.005, 0.02, 5])):
+                        await request
+
+        await asyncio.gather(*(some_requests() for _ in range(20)))
+        assert plain.accepted + secure.accepted > 100
+        await transport_is_quiet(transport, plain, secure)
+        assert len(asyncio.all_tasks()) == tasks_before
+        assert len(os.listdir("/proc/self/fd")) == files_before
+
+
+async def transport_is_quiet(transport: Transport, *servers: Server) -> None:
+    """Close what is idle, and wait for the servers to see every connection end."""
+    for connections in list(transport._idle.values()):
+        for connection in list(connections):
+            connection.close()
+    for server in servers:
+        await server.has_open(0)
+    await asyncio.sleep(0.1)  # the servers' own tasks end
+
+
+# Proxies
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """One that names no proxy."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    return monkeypatch
+
+
+async def test_without_proxies_the_transport_is_ours(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("NO_PROXY", "localhost")
+    assert type(make_transport()) is Transport
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("prefix", ["http://", ""])
+async def test_proxy_of_the_environment_is_used(variable: str, prefix: str, environment: pytest.MonkeyPatch) -> None:
+    async with serving([ask, OK, ask, OK]) as proxy:
+        environment.setenv(variable, f"{prefix}127.0.0.1:{proxy.port}")
+        async with make_transport() as transport:
+            for _ in range(2):
+                assert await outcome(transport, httpx2.Request("GET", "http://api.test/a")) == (200, b"ok")
+        assert proxy.requests[1].startswith(b"GET http://api.test/a HTTP/1.1\r\n")
+        assert b"Accept-Encoding: identity\r\n" in proxy.requests[1]
+
+
+async def test_https_goes_through_a_tunnel(environment: pytest.MonkeyPatch) -> None:
+    async with serving([ask, b"HTTP/1.1 403 No\r\n\r\n"]) as proxy:
+        environment.setenv("HTTPS_PROXY", proxy.url)
+        async with make_transport() as transport:
+            request = httpx2.Request("GET", "https://api.test/")
+            with pytest.raises(httpx2.ProxyError) as raised:
+                await transport.handle_async_request(request)
+            assert raised.value.request is request
+        assert proxy.requests[0].startswith(b"CONNECT api.test:443 HTTP/1.1\r\n")
+
+
+async def test_socks_proxy(environment: pytest.MonkeyPatch) -> None:
+    async def greet(peer: Peer) -> None:
+        await peer.reader.readexactly(3)
+        peer.writer.write(b"\x05\x00")
+        await peer.reader.readuntil(b"api.test\x00\x50")
+        peer.writer.write(b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
+
+    async with serving([greet, ask, OK]) as proxy:
+        environment.setenv("ALL_PROXY", f"socks5://127.0.0.1:{proxy.port}")
+        async with make_transport() as transport:
+            assert await outcome(transport, httpx2.Request("GET", "http://api.test/")) == (200, b"ok")
+
+
+@pytest.mark.parametrize("exception", ["*", "127.0.0.1", "localhost, 127.0.0.1:{port}"])
+async def test_no_proxy_is_obeyed(exception: str, environment: pytest.MonkeyPatch) -> None:
+    async with serving([ask, OK]) as server:
+        environment.setenv("HTTP_PROXY", f"http://127.0.0.1:{unused_port()}")
+        environment.setenv("NO_PROXY", exception.format(port=server.port))
+        async with make_transport() as transport:
+            assert isinstance(transport, EnvironmentTransport)
+            assert await outcome(transport, get(server)) == (200, b"ok")
+
+
+async def test_scheme_without_a_proxy_is_direct(environment: pytest.MonkeyPatch) -> None:
+    async with serving([ask, OK]) as server:
+        environment.setenv("HTTPS_PROXY", f"http://127.0.0.1:{unused_port()}")
+        async with make_transport() as transport:
+            assert await outcome(transport, get(server)) == (200, b"ok")
