@@ -4,7 +4,7 @@ FROM python:3.12-slim
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /srv
 
-RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin flarelay
+RUN useradd --uid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin flarelay
 RUN install -d -o flarelay -g flarelay /data
 
 COPY requirements.lock ./
