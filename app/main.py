@@ -16,6 +16,7 @@ from app import __version__
 from app.auth import Auth
 from app.catalog import Catalog
 from app.emulator.app import create_emulator
+from app.emulator.options import Options as EmulatorOptions
 from app.emulator.transport import EmulatorTransport
 from app.errors import APIStatusError, BadRequestError, MethodNotAllowedError, NotFoundError
 from app.logs import configure
@@ -23,7 +24,7 @@ from app.media.loader import PictureLoader
 from app.media.remote import RemoteFetcher
 from app.relay import Relay
 from app.routes import health, models, openai, reference
-from app.routes.edge import Edge, Faults
+from app.routes.edge import Edge, Faults, Options
 from app.settings import Settings
 from app.upstream.client import WorkersAI
 from app.upstream.model_list import ModelList
@@ -31,6 +32,9 @@ from app.upstream.transport import make_transport
 
 EMULATOR_URL = "http://emulator.invalid/client/v4"
 """Where the built-in Workers AI lives: in this process, at an address that exists nowhere."""
+
+EMULATOR = EmulatorOptions(any_model=True, token_seconds=0.02)
+"""Slow enough to be seen streaming, and as open to new models as the server is."""
 
 METHODS = ["GET", "POST", "DELETE", "OPTIONS", "HEAD"]
 EXPOSED = ["x-request-id", "retry-after", "x-flarelay-model", "x-flarelay-ignored", "x-flarelay-neurons"]
@@ -61,7 +65,7 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
     auth = Auth.from_settings(settings, EMULATOR_URL)
     wire = transport or make_transport()
     if settings.mode == "emulator":
-        wire = Transports(wire, EmulatorTransport(create_emulator()))
+        wire = Transports(wire, EmulatorTransport(create_emulator(EMULATOR)))
     upstream = WorkersAI(
         wire,
         connect_timeout_seconds=settings.connect_timeout_seconds,
@@ -100,6 +104,7 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
     app.include_router(health.router(settings.mode))
     reference.describe(app)
     app.add_middleware(Faults)
+    app.add_middleware(Options, methods=METHODS)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origins,

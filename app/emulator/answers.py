@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from app.emulator.demands import demanded
 from app.emulator.faults import Fault
 from app.emulator.pictures import described
 from app.emulator.run import Run, text_of
@@ -62,7 +63,8 @@ def _text(run: Run) -> str:
         return "".join(islice(cycle([" so", " many", " words"]), script.tokens))
     if run.json_mode:
         return "JSON Mode couldn't be met" if "json-mode-unmet" in run.quirks else json_text(_json(run))
-    return _made_up(run)
+    plain = _made_up(run)
+    return demanded(run, plain) or plain
 
 
 def _json(run: Run) -> Any:

@@ -14,6 +14,7 @@ import anyio
 from starlette.types import Receive, Scope, Send
 
 from app.catalog import Catalog, Model
+from app.catalog.models import MODEL_ID
 from app.emulator.faults import (
     Fault,
     bad_input,
@@ -88,8 +89,7 @@ class Emulator:
             await reply.send(send)
             is_through = True
             tasks.cancel_scope.cancel()
-        if not is_through:
-            raise ClientGone
+        self.cancelled_requests += not is_through
 
     def _reply(self, request: ReceivedRequest) -> Reply:
         request_id = f"{next(self._numbers):08x}-0404-4429-9304-0{PROCESS:011x}"  # digits that are no status
@@ -162,6 +162,8 @@ class Emulator:
 
     def _model(self, model_id: Any) -> Model:
         model = self._models.get(model_id) if isinstance(model_id, str) else None
+        if model is None and self.options.any_model and MODEL_ID.fullmatch(str(model_id)):
+            model = Model(str(model_id), "text-generation")
         if model is None or model.task not in TASKS:
             raise no_such_model(str(model_id))
         return model

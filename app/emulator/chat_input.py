@@ -1,12 +1,11 @@
 """What chat-completions models take on either path, and every model on ai/v1/chat/completions."""
 
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from collections.abc import Mapping
 from typing import Any
 
-from app.emulator.checks import Check, field_problem, missing, quoted, type_of
+from app.emulator.checks import Check, field_problem, first, missing, quoted, type_of, type_problem
 from app.emulator.faults import bad_input, invalid_input, neither_prompt_nor_messages, refused_by_backend
-from app.emulator.native_input import arguments_problems, backend_problems, check_json_mode
+from app.emulator.native_input import FUNCTION, arguments_problem, backend_problem, check_json_mode
 from app.emulator.pictures import urls
 from app.emulator.run import Run
 
@@ -34,7 +33,6 @@ FIELDS = {
 }
 NATIVE_FIELDS = {"seed": Check("integer|null", 1, 9999999999), "top_p": Check("number|null", 0.001, 1)}
 """Narrower for native models, also behind the OpenAI path."""
-FUNCTION = {"name": Check("string"), "description": Check("string"), "parameters": Check("object")}
 ROLES = ("developer", "system", "user", "assistant", "tool", "function")
 PARTS = ("text", "image_url", "input_audio", "file")
 
@@ -44,15 +42,15 @@ def check_chat(run: Run) -> None:
     body = run.body
     _check_turns(run)
     checks = FIELDS | NATIVE_FIELDS if run.model.input_shape == "prompt-or-messages" else FIELDS
-    problems = chain(  # lazily: the later ones rely on what the earlier ones found
-        [field_problem(body, checks)],
-        _stop_problems(body.get("stop")),
-        _tools_problems(body.get("tools") or []),
-        _tool_choice_problems(body),
-        _response_format_problems(run),
-        _effort_problems(run),
+    problem = (  # the later looks rely on what the earlier ones found in order
+        field_problem(body, checks)
+        or _stop_problem(body.get("stop"))
+        or first(_tool_problem(f"/tools/{number}", tool) for number, tool in enumerate(body.get("tools") or []))
+        or _tool_choice_problem(body)
+        or _response_format_problem(run)
+        or _effort_problem(run)
     )
-    for problem in filter(None, problems):
+    if problem:
         raise invalid_input(problem)
     check_json_mode(run)
     if "vision" not in run.model.capabilities and any(urls(run)):
@@ -65,101 +63,95 @@ def _check_turns(run: Run) -> None:
         return
     if not isinstance(messages, list) or not messages:
         raise neither_prompt_nor_messages()
-    for number, message in enumerate(messages):
-        path = f"/messages/{number}"
-        for problem in _message_problems(path, message):
-            raise invalid_input(problem)
-        if run.model.input_shape == "prompt-or-messages":
-            for problem in backend_problems(path, message, run):
-                raise bad_input(problem)
-
-
-def _message_problems(path: str, message: Any) -> Iterator[str]:
-    if type_of(message) != "object":
-        yield f"Type mismatch of '{path}', '{type_of(message)}' not in 'object'"
+    paths = [(f"/messages/{number}", message) for number, message in enumerate(messages)]
+    if problem := first(_message_problem(path, message) for path, message in paths):
+        raise invalid_input(problem)
+    if run.model.input_shape != "prompt-or-messages":
         return
+    if problem := first(backend_problem(run, path, message) for path, message in paths):
+        raise bad_input(problem)
+
+
+def _message_problem(path: str, message: Any) -> str | None:
+    if type_of(message) != "object":
+        return type_problem(path, message, "object")
     role, content = message.get("role"), message.get("content")
     if role not in ROLES:
-        yield f"'{path}/role' must be one of {quoted(ROLES)}"
-    if content is None and role != "assistant":
-        yield f"Type mismatch of '{path}/content', 'null' not in 'string', 'array'"
-    if content is not None and type_of(content) not in ("string", "array"):
-        yield f"Type mismatch of '{path}/content', '{type_of(content)}' not in 'string', 'array'"
-    if isinstance(content, list):
-        yield from _part_problems(f"{path}/content", content)
+        return f"'{path}/role' must be one of {quoted(ROLES)}"
     if role == "tool" and not isinstance(message.get("tool_call_id"), str):
-        yield missing(path, "tool_call_id")
-    for number, call in enumerate(message.get("tool_calls") or []):
-        yield from _call_problems(f"{path}/tool_calls/{number}", call)
+        return missing(path, "tool_call_id")
+    if content is not None or role != "assistant":
+        problem = type_problem(f"{path}/content", content, "string|array") or _parts_problem(f"{path}/content", content)
+        if problem:
+            return problem
+    calls = message.get("tool_calls") or []
+    return first(_call_problem(f"{path}/tool_calls/{number}", call) for number, call in enumerate(calls))
 
 
-def _part_problems(path: str, parts: list[Any]) -> Iterator[str]:
-    if not parts:
-        yield f"'{path}' must NOT have fewer than 1 items"
-    for number, part in enumerate(parts):
-        if not isinstance(part, dict) or part.get("type") not in PARTS:
-            yield f"'{path}/{number}/type' must be one of {quoted(PARTS)}"
-        elif part["type"] == "text" and not isinstance(part.get("text"), str):
-            yield missing(f"{path}/{number}", "text")
+def _parts_problem(path: str, content: str | list[Any]) -> str | None:
+    if content == []:
+        return f"'{path}' must NOT have fewer than 1 items"
+    parts = content if isinstance(content, list) else []
+    return first(_part_problem(f"{path}/{number}", part) for number, part in enumerate(parts))
 
 
-def _call_problems(path: str, call: Any) -> Iterator[str]:
+def _part_problem(path: str, part: Any) -> str | None:
+    if not isinstance(part, dict) or part.get("type") not in PARTS:
+        return f"'{path}/type' must be one of {quoted(PARTS)}"
+    return missing(path, "text") if part["type"] == "text" and not isinstance(part.get("text"), str) else None
+
+
+def _call_problem(path: str, call: Any) -> str | None:
     if not isinstance(call, dict) or not isinstance(call.get("function"), dict):
-        yield missing(path, "function")
-        return
-    if absent := [name for name in ("id", "type") if not isinstance(call.get(name), str)]:
-        yield missing(path, *absent)
-    yield from arguments_problems(path, call)
+        return missing(path, "function")
+    absent = [name for name in ("id", "type") if not isinstance(call.get(name), str)]
+    return missing(path, *absent) if absent else arguments_problem(path, call)
 
 
-def _stop_problems(stop: Any) -> Iterator[str]:
-    if isinstance(stop, list) and (len(stop) > 4 or not all(isinstance(text, str) for text in stop)):
-        yield "'/stop' must be a string or up to 4 of them"
+def _stop_problem(stop: Any) -> str | None:
+    is_wrong = isinstance(stop, list) and (len(stop) > 4 or not all(isinstance(text, str) for text in stop))
+    return "'/stop' must be a string or up to 4 of them" if is_wrong else None
 
 
-def _tools_problems(tools: list[Any]) -> Iterator[str]:
-    for number, tool in enumerate(tools):
-        path = f"/tools/{number}"
-        kind = tool.get("type") if isinstance(tool, dict) else None
-        if kind not in ("function", "custom") or not isinstance(tool.get(kind), dict):
-            yield missing(path, "type", "function")
-        elif "name" not in tool[kind]:
-            yield missing(f"{path}/{kind}", "name")
-        elif problem := field_problem(tool[kind], FUNCTION, f"{path}/{kind}"):
-            yield problem
+def _tool_problem(path: str, tool: Any) -> str | None:
+    kind = tool.get("type") if isinstance(tool, dict) else None
+    if kind not in ("function", "custom") or not isinstance(tool.get(kind), dict):
+        return missing(path, "type", "function")
+    if "name" not in tool[kind]:
+        return missing(f"{path}/{kind}", "name")
+    return field_problem(tool[kind], FUNCTION, f"{path}/{kind}")
 
 
-def _tool_choice_problems(body: Mapping[str, Any]) -> Iterator[str]:
+def _tool_choice_problem(body: Mapping[str, Any]) -> str | None:
     choice = body.get("tool_choice")
     if choice in (None, "none", "auto"):
-        return
+        return None
     if isinstance(choice, str) and choice != "required":
-        yield "'/tool_choice' must be one of 'none', 'auto', 'required'"
-        return
+        return "'/tool_choice' must be one of 'none', 'auto', 'required'"
     names = [tool[tool["type"]]["name"] for tool in body.get("tools") or []]
     if not names:
-        yield "When using `tool_choice`, `tools` must be set."
-    elif isinstance(choice, dict) and choice.get("type") != "allowed_tools":
-        kind = choice.get(str(choice.get("type")))
-        if not isinstance(kind, dict) or kind.get("name") not in names:
-            yield "'/tool_choice' names no tool of '/tools'"
+        return "When using `tool_choice`, `tools` must be set."
+    if choice == "required" or choice.get("type") == "allowed_tools":
+        return None
+    named = choice.get(str(choice.get("type")))
+    is_known = isinstance(named, dict) and named.get("name") in names
+    return None if is_known else "'/tool_choice' names no tool of '/tools'"
 
 
-def _response_format_problems(run: Run) -> Iterator[str]:
-    wanted = run.body.get("response_format")
-    if not isinstance(wanted, dict):
-        return
+def _response_format_problem(run: Run) -> str | None:
+    wanted = run.body.get("response_format") or {"type": "text"}
     if wanted.get("type") not in ("text", "json_object", "json_schema"):
-        yield "'/response_format/type' must be one of 'text', 'json_object', 'json_schema'"
+        return "'/response_format/type' must be one of 'text', 'json_object', 'json_schema'"
     envelope = wanted.get("json_schema")
-    if wanted.get("type") == "json_schema" and not (
-        isinstance(envelope, dict) and "name" in envelope and isinstance(envelope.get("schema"), dict)
-    ):
-        yield missing("/response_format/json_schema", "name", "schema")
+    is_envelope = isinstance(envelope, dict) and "name" in envelope and isinstance(envelope.get("schema"), dict)
+    if wanted["type"] == "json_schema" and not is_envelope:
+        return missing("/response_format/json_schema", "name", "schema")
+    return None
 
 
-def _effort_problems(run: Run) -> Iterator[str]:
+def _effort_problem(run: Run) -> str | None:
     effort, reasoning = run.body.get("reasoning_effort"), run.model.reasoning
     efforts = reasoning.efforts if reasoning else ()
-    if isinstance(effort, str) and effort not in efforts:
-        yield f"'/reasoning_effort' must be one of [{quoted(efforts)}], found '{effort}'"
+    if effort is None or effort in efforts:
+        return None
+    return f"'/reasoning_effort' must be one of [{quoted(efforts)}], found '{effort}'"

@@ -78,7 +78,8 @@ def _usage(run: Run, usage: Usage, details: Sequence[str]) -> dict[str, Any]:
 
 
 def _logprobs(run: Run, pieces: Sequence[str]) -> dict[str, Any] | None:
-    if not (run.body.get("logprobs") or run.script.logprobs):
+    is_asked = run.body.get("logprobs") and run.model.input_shape == "chat-completions"
+    if not (is_asked or run.script.logprobs):
         return None
     most = run.body.get("top_logprobs") or 0
     others = [{"token": f"other{rank}", "logprob": -2.5 - rank, "bytes": None} for rank in range(1, most)]

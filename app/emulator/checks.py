@@ -50,6 +50,11 @@ def type_problem(path: str, value: Any, wanted: str) -> str | None:
     return f"Type mismatch of '{path}', '{found}' not in {quoted(allowed)}"
 
 
+def first(problems: Iterable[str | None]) -> str | None:
+    """The first problem of several looks, of which those after it are not taken."""
+    return next(filter(None, problems), None)
+
+
 def quoted(names: Iterable[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
@@ -60,7 +65,4 @@ def missing(path: str, *names: str) -> str:
 
 def field_problem(body: Mapping[str, Any], checks: Mapping[str, Check], path: str = "") -> str | None:
     """The first field that misses its check. Fields without a check are free, as they are for the service."""
-    for name, check in checks.items():
-        if name in body and (problem := check.problem(f"{path}/{name}", body[name])):
-            return problem
-    return None
+    return first(check.problem(f"{path}/{name}", body[name]) for name, check in checks.items() if name in body)

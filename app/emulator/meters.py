@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from app.emulator.faults import Fault, too_many_requests
 from app.emulator.options import Options
@@ -14,18 +14,20 @@ REMEMBERED_PROMPTS = 256
 class Meters:
     """Counts runs and refuses those that are beyond the options' limits."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, now: Callable[[], float] = time.time) -> None:
+        """`now` is the Unix time in seconds."""
         self._options = options
+        self._now = now
         self._neurons: dict[tuple[str, int], float] = {}
         self._starts: defaultdict[str, deque[float]] = defaultdict(deque)
         self._runs: defaultdict[str, int] = defaultdict(int)
         self._prompts: OrderedDict[tuple[str, str, str], Sequence[Part]] = OrderedDict()
 
     def neurons_today(self, account: str) -> float:
-        return self._neurons.get((account, _today()), 0)
+        return self._neurons.get((account, self._today()), 0)
 
     def charge(self, account: str, neurons: float) -> None:
-        day = _today()
+        day = self._today()
         self._neurons = {key: value for key, value in self._neurons.items() if key[1] == day}
         self._neurons[account, day] = self._neurons.get((account, day), 0) + neurons
 
@@ -34,7 +36,7 @@ class Meters:
         limit = self._options.requests_per_minute
         if limit is None:
             return
-        now, starts = time.monotonic(), self._starts[account]
+        now, starts = self._now(), self._starts[account]
         while starts and starts[0] <= now - 60:
             starts.popleft()
         if len(starts) >= limit:
@@ -65,6 +67,5 @@ class Meters:
         same = next((n for n, (old, new) in enumerate(zip(last, prompt, strict=False)) if old != new), None)
         return prompt[: min(len(last), len(prompt)) if same is None else same]
 
-
-def _today() -> int:
-    return int(time.time() // 86400)
+    def _today(self) -> int:
+        return int(self._now() // 86400)

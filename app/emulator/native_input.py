@@ -1,9 +1,9 @@
 """What native models take on ai/run. Source: Cloudflare's published model schemas, and refusals users met."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from app.emulator.checks import Check, field_problem, missing, type_of, type_problem
+from app.emulator.checks import Check, field_problem, first, missing, type_of, type_problem
 from app.emulator.faults import Fault, bad_input, neither_prompt_nor_messages
 from app.emulator.run import Run
 
@@ -25,6 +25,9 @@ FIELDS = {
     "guided_json": Check("object"),
     "image": Check("array|string"),
 }
+TURN = {"role": Check("string"), "name": Check("string"), "tool_call_id": Check("string")}
+FUNCTION = {"name": Check("string"), "description": Check("string"), "parameters": Check("object")}
+"""All three are required here, as are type and description of every property."""
 LONGEST_TEXT = 131072
 """Characters of a prompt or of a message."""
 
@@ -33,14 +36,15 @@ def check_native(run: Run) -> None:
     """Raises 5006 for a body that the schema refuses, 5005, 5023 and 5025 for what the model can't do."""
     body = run.body
     _check_prompt_or_messages(run)
-    if problem := field_problem(body, FIELDS):
+    problem = field_problem(body, FIELDS) or first(
+        _tool_problem(f"/tools/{number}", tool) for number, tool in enumerate(body.get("tools", []))
+    )
+    problem = problem or _response_format_problem(run)
+    if problem:
         raise bad_input(problem)
-    for number, tool in enumerate(body.get("tools", [])):
-        for problem in _tool_problems(f"/tools/{number}", tool):
-            raise bad_input(problem)
     if body.get("lora") and "lora" not in run.model.capabilities:
         raise Fault(5005)
-    _check_response_format(run)
+    check_json_mode(run)
 
 
 def check_json_mode(run: Run) -> None:
@@ -55,106 +59,102 @@ def check_json_mode(run: Run) -> None:
 
 def _check_prompt_or_messages(run: Run) -> None:
     body = run.body
-    if "messages" not in body:
-        if fault := _prompt_fault(body):
-            raise fault
-        return
-    if "prompt" in body:
+    if "prompt" in body and "messages" in body:
         raise bad_input("oneOf at '/' not met, 2 matches: prompt, messages")
-    messages = body["messages"]
-    if not isinstance(messages, list) or not messages:
-        raise neither_prompt_nor_messages("Type mismatch of '/messages', a list of 1 item or more is needed")
-    for number, message in enumerate(messages):
-        for problem in message_problems(f"/messages/{number}", message, run):
-            raise neither_prompt_nor_messages(problem)
+    if "prompt" in body:
+        if problem := _prompt_problem(body["prompt"]):
+            raise bad_input(problem)
+    elif "messages" not in body:
+        raise neither_prompt_nor_messages()
+    elif problem := _messages_problem(run, body["messages"]):
+        raise neither_prompt_nor_messages(problem)
 
 
-def _prompt_fault(body: Mapping[str, Any]) -> Fault | None:
-    if "prompt" not in body:
-        return neither_prompt_nor_messages()
-    prompt = body["prompt"]
+def _prompt_problem(prompt: Any) -> str | None:
     if mismatch := type_problem("/prompt", prompt, "string"):
-        return bad_input(mismatch)
-    if not prompt:
-        return bad_input("'/prompt' must NOT have fewer than 1 characters")
-    return bad_input(_too_long("/prompt")) if len(prompt) > LONGEST_TEXT else None
+        return mismatch
+    return _length_problem("/prompt", prompt) if prompt else "'/prompt' must NOT have fewer than 1 characters"
 
 
-def _too_long(path: str) -> str:
-    return f"'{path}' must NOT have more than {LONGEST_TEXT} characters"
+def _length_problem(path: str, text: str) -> str | None:
+    return f"'{path}' must NOT have more than {LONGEST_TEXT} characters" if len(text) > LONGEST_TEXT else None
 
 
-def message_problems(path: str, message: Any, run: Run) -> Iterator[str]:
-    """What the schema refuses in one message, first things first."""
+def _messages_problem(run: Run, messages: Any) -> str | None:
+    if not isinstance(messages, list) or not messages:
+        return "Type mismatch of '/messages', a list of 1 item or more is needed"
+    return first(_message_problem(run, f"/messages/{number}", message) for number, message in enumerate(messages))
+
+
+def _message_problem(run: Run, path: str, message: Any) -> str | None:
     if type_of(message) != "object":
-        yield f"Type mismatch of '{path}', '{type_of(message)}' not in 'object'"
-        return
+        return type_problem(path, message, "object")
     if absent := [name for name in ("role", "content") if name not in message]:
-        yield missing(path, *absent)
-        return
-    yield from backend_problems(path, message, run)
-    for name, value in message.items():
-        if value is None or (name in ("role", "name", "tool_call_id") and not isinstance(value, str)):
-            yield f"Type mismatch of '{path}/{name}', '{type_of(value)}' not in 'string'"
-    for number, call in enumerate(message.get("tool_calls") or []):
-        yield from arguments_problems(f"{path}/tool_calls/{number}", call)
+        return missing(path, *absent)
+    calls = message.get("tool_calls") or []
+    return first(
+        [
+            backend_problem(run, path, message),
+            field_problem(message, TURN, path),
+            first(type_problem(f"{path}/{name}", None, "string") for name, value in message.items() if value is None),
+            first(arguments_problem(f"{path}/tool_calls/{number}", call) for number, call in enumerate(calls)),
+        ]
+    )
 
 
-def backend_problems(path: str, message: Mapping[str, Any], run: Run) -> Iterator[str]:
+def backend_problem(run: Run, path: str, message: Mapping[str, Any]) -> str | None:
     """What no way in makes a native model take: the role `developer`, and parts where it reads only text."""
     if message.get("role") == "developer":
-        yield f"'{path}/role' must be one of 'system', 'user', 'assistant', 'tool'"
+        return f"'{path}/role' must be one of 'system', 'user', 'assistant', 'tool'"
     content = message.get("content")
     if isinstance(content, list | dict) and "vision" not in run.model.capabilities:
-        yield f"Type mismatch of '{path}/content', '{type_of(content)}' not in 'string'"
-    for number, part in enumerate(content if isinstance(content, list) else []):
-        if not isinstance(part, dict) or part.get("type") not in ("text", "image_url"):
-            yield f"'{path}/content/{number}/type' must be one of 'text', 'image_url'"
-    if isinstance(content, str) and len(content) > LONGEST_TEXT:
-        yield _too_long(f"{path}/content")
+        return type_problem(f"{path}/content", content, "string")
+    if isinstance(content, str):
+        return _length_problem(f"{path}/content", content)
+    return first(
+        f"'{path}/content/{number}/type' must be one of 'text', 'image_url'"
+        for number, part in enumerate(content if isinstance(content, list) else [])
+        if not isinstance(part, dict) or part.get("type") not in ("text", "image_url")
+    )
 
 
-def arguments_problems(path: str, call: Any) -> Iterator[str]:
+def arguments_problem(path: str, call: Any) -> str | None:
     """A tool call of the history holds its arguments as a text, although native answers give an object."""
     function = call.get("function", call) if isinstance(call, dict) else {}
-    if problem := type_problem(f"{path}/function/arguments", function.get("arguments"), "string"):
-        yield problem
+    return type_problem(f"{path}/function/arguments", function.get("arguments"), "string")
 
 
-def _tool_problems(path: str, tool: Any) -> Iterator[str]:
+def _tool_problem(path: str, tool: Any) -> str | None:
     if isinstance(tool, dict) and isinstance(tool.get("function"), dict):
         path, tool = f"{path}/function", tool["function"]
     if type_of(tool) != "object":
-        yield f"Type mismatch of '{path}', '{type_of(tool)}' not in 'object'"
-        return
-    if absent := [name for name in ("name", "description", "parameters") if name not in tool]:
-        yield missing(path, *absent)
-        return
-    checks = {"name": Check("string"), "description": Check("string"), "parameters": Check("object")}
-    if problem := field_problem(tool, checks, path):
-        yield problem
-        return
-    yield from _parameters_problems(f"{path}/parameters", tool["parameters"])
+        return type_problem(path, tool, "object")
+    if absent := [name for name in FUNCTION if name not in tool]:
+        return missing(path, *absent)
+    return field_problem(tool, FUNCTION, path) or _parameters_problem(f"{path}/parameters", tool["parameters"])
 
 
-def _parameters_problems(path: str, parameters: Mapping[str, Any]) -> Iterator[str]:
+def _parameters_problem(path: str, parameters: Mapping[str, Any]) -> str | None:
     if absent := [name for name in ("type", "properties") if name not in parameters]:
-        yield missing(path, *absent)
-        return
-    if problem := type_problem(f"{path}/properties", parameters["properties"], "object"):
-        yield problem
-        return
-    for name, schema in parameters["properties"].items():
-        keys = schema if isinstance(schema, dict) else {}
-        if absent := [key for key in ("type", "description") if key not in keys]:
-            yield missing(f"{path}/properties/{name}", *absent)
+        return missing(path, *absent)
+    properties = parameters["properties"]
+    return type_problem(f"{path}/properties", properties, "object") or first(
+        _property_problem(f"{path}/properties/{name}", schema) for name, schema in properties.items()
+    )
 
 
-def _check_response_format(run: Run) -> None:
-    if run.json_mode and run.json_mode["type"] == "json_schema":
-        schema = run.json_mode.get("json_schema")
-        if not isinstance(schema, dict):
-            raise bad_input(missing("/response_format", "json_schema"))
-        if "schema" in schema and "type" not in schema:
-            raise bad_input("'/response_format/json_schema' is not a JSON Schema: unknown keyword 'schema'")
-    check_json_mode(run)
+def _property_problem(path: str, schema: Any) -> str | None:
+    keys = schema if isinstance(schema, dict) else {}
+    absent = [key for key in ("type", "description") if key not in keys]
+    return missing(path, *absent) if absent else None
+
+
+def _response_format_problem(run: Run) -> str | None:
+    if run.json_mode is None or run.json_mode["type"] != "json_schema":
+        return None
+    schema = run.json_mode.get("json_schema")
+    if not isinstance(schema, dict):
+        return missing("/response_format", "json_schema")
+    if "schema" in schema and "type" not in schema:
+        return "'/response_format/json_schema' is not a JSON Schema: unknown keyword 'schema'"
+    return None

@@ -15,6 +15,8 @@ class Options:
     """Names out of `QUIRKS`; a request may switch more of them."""
     models: tuple[Model, ...] = ()
     """Models beside those of the catalogue, as if Cloudflare had just added them."""
+    any_model: bool = False
+    """Run every id of the right form, as if Cloudflare had added all of them."""
 
     free_plan: bool = False
     """Refuse the models that need Workers Paid (5035)."""

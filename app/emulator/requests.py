@@ -22,11 +22,11 @@ class ReceivedRequest:
     body: Any
     """Parsed if it is JSON, else bytes."""
     size: int
-    """Bytes of the body."""
+    """Bytes of the body, as far as it was kept."""
 
 
 async def receive_request(scope: Scope, receive: Receive, max_bytes: int) -> ReceivedRequest:
-    """Reads the whole body, but keeps at most `max_bytes` and a byte; then `size` is above `max_bytes`.
+    """Reads the whole body. Of one larger than `max_bytes` only the start is kept, and `size` is some number above.
 
     Raises ClientGone.
     """

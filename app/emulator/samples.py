@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 DEEPEST = 8
+"""From here on only what must be there; at twice the depth not even that."""
 FORMATS = {
     "date": "2026-01-02",
     "date-time": "2026-01-02T03:04:05Z",
@@ -21,7 +22,7 @@ def sample(schema: Any, name: str = "value", root: Any = None, depth: int = 0) -
     root = schema if root is None else root
     if not isinstance(schema, Mapping):
         return name
-    if "$ref" in schema and depth <= DEEPEST:
+    if "$ref" in schema and depth <= 2 * DEEPEST:
         return sample(_referred(root, schema["$ref"]), name, root, depth + 1)
     for key in ("const", "default"):
         if key in schema:

@@ -1,5 +1,6 @@
 """Which of the offered tools a model calls, and with which arguments."""
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +28,7 @@ def called(run: Run) -> list[ToolCall]:
     elif is_answered:
         names = []
     else:
-        names = [name for name in tools if name in run.question]
+        names = [name for name in tools if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", run.question)]
         if not names and choice_mode(run) == "required" and "prose-for-required" not in run.quirks:
             names = list(tools)[:1]
     if run.body.get("parallel_tool_calls") is False and run.takes_openai:

@@ -8,14 +8,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from typing import TypeVar
 
+import anyio
 import httpx2
 from starlette.types import ASGIApp, Message, Scope
 
 QUEUED_PIECES = 16
 """How far the application may be ahead of who reads."""
-GRACE_SECONDS = 5.0
-"""For the application to notice that the client left, before it is cancelled."""
-
 _T = TypeVar("_T")
 _Start = tuple[int, list[tuple[bytes, bytes]]]
 
@@ -23,8 +21,10 @@ _Start = tuple[int, list[tuple[bytes, bytes]]]
 class EmulatorTransport(httpx2.AsyncBaseTransport):
     """Each request runs the application in a task of its own, up to the end of its body or `aclose()`."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, grace_seconds: float = 5) -> None:
+        """`grace_seconds` has the application to notice that its client left, before it is cancelled."""
         self._app = app
+        self._grace_seconds = grace_seconds
         self._exchanges: set[_Exchange] = set()
         self._is_closed = False
 
@@ -32,7 +32,9 @@ class EmulatorTransport(httpx2.AsyncBaseTransport):
         """Raises RemoteProtocolError when the application fails, ReadTimeout when it is too slow."""
         if self._is_closed:
             raise httpx2.ConnectError("The transport is closed.", request=request)
-        exchange = _Exchange(self._app, request, await request.aread(), self._exchanges)
+        exchange = _Exchange(self._app, request, await request.aread(), self._grace_seconds)
+        self._exchanges.add(exchange)
+        exchange.task.add_done_callback(lambda _: self._exchanges.discard(exchange))
         try:
             status, headers = await exchange.start()
         except BaseException:
@@ -49,7 +51,7 @@ class EmulatorTransport(httpx2.AsyncBaseTransport):
 class _Exchange(httpx2.AsyncByteStream):
     """One request and its answer."""
 
-    def __init__(self, app: ASGIApp, request: httpx2.Request, body: bytes, exchanges: "set[_Exchange]") -> None:
+    def __init__(self, app: ASGIApp, request: httpx2.Request, body: bytes, grace_seconds: float) -> None:
         self._app = app
         self._request = request
         self._timeout: float | None = request.extensions.get("timeout", {}).get("read")
@@ -58,9 +60,8 @@ class _Exchange(httpx2.AsyncByteStream):
         self._pieces: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(QUEUED_PIECES)
         self._is_sent = False
         self._gone = asyncio.Event()
-        self._exchanges = exchanges
-        exchanges.add(self)
-        self._task = asyncio.create_task(self._run())
+        self._grace_seconds = grace_seconds
+        self.task = asyncio.create_task(self._run())
 
     async def start(self) -> _Start:
         return await self._in_time(self._started)
@@ -76,12 +77,10 @@ class _Exchange(httpx2.AsyncByteStream):
         self._gone.set()
         while not self._pieces.empty():  # makes room for a piece that waits for it
             self._pieces.get_nowait()
-        try:
-            await asyncio.wait({self._task}, timeout=GRACE_SECONDS)
-        finally:
-            self._task.cancel()
-            self._exchanges.discard(self)
-        await asyncio.wait({self._task})
+        with anyio.CancelScope(shield=True):  # who closes has often been cancelled itself
+            await asyncio.wait({self.task}, timeout=self._grace_seconds)
+            self.task.cancel()
+            await asyncio.wait({self.task})
 
     async def _run(self) -> None:
         failure: Exception | None = None

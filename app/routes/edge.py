@@ -3,6 +3,7 @@ catch for what nobody foresaw."""
 
 import logging
 import re
+from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -45,6 +46,21 @@ class Edge:
             record.write()
 
 
+class Options:
+    """ASGI middleware: OPTIONS is answered on every path, also where it is no browser's preflight."""
+
+    def __init__(self, app: ASGIApp, methods: Sequence[str]) -> None:
+        self._app = app
+        self._headers = [(b"allow", ", ".join(methods).encode())]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "OPTIONS":
+            await self._app(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 204, "headers": self._headers})
+        await send({"type": "http.response.body", "body": b""})
+
+
 class Faults:
     """ASGI middleware, the innermost one: failures -> answers in OpenAI's shape.
 
@@ -62,7 +78,7 @@ class Faults:
         try:
             await self._app(scope, receive, send)
         except ClientLeft:
-            record.status = record.status or 499  # nginx's number for it
+            record.status = 499  # nginx's number for it; `first_byte_ms` tells whether the answer had begun
             record.error = "client_left"
         except APIStatusError as error:
             record.error = error.code

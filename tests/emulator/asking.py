@@ -100,9 +100,9 @@ def refusal(response: httpx2.Response) -> tuple[int, Any, str]:
 
 
 @asynccontextmanager
-async def asking(options: Options | None = None, token: str = "any") -> AsyncIterator[Asker]:
+async def asking(options: Options | None = None, key: str = "any") -> AsyncIterator[Asker]:
     emulator = create_emulator(options)
     transport = EmulatorTransport(emulator)
-    headers = {"authorization": f"Bearer {token}"}
+    headers = {"authorization": f"Bearer {key}"}
     async with httpx2.AsyncClient(transport=transport, base_url="http://emulator/client/v4", headers=headers) as client:
         yield Asker(emulator, client)

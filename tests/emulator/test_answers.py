@@ -40,7 +40,7 @@ async def said(ask: Asker, model: str = CHAT, **body: Any) -> str:
     return str(answer["choices"][0]["message"]["content"])
 
 
-async def thoughts(ask: Asker, model: str = CHAT, **body: Any) -> str | None:
+async def thoughts(ask: Asker, model: str = CHAT, **body: Any) -> Any:
     message = (await ask.chatted(model, **({"messages": HELLO} | body)))["choices"][0]["message"]
     return message.get("reasoning_content") or message.get("reasoning")
 
@@ -93,6 +93,7 @@ async def test_a_picture_may_stand_in_a_field(ask: Asker) -> None:
         ({"messages": user("Call weather and now, please")}, [("weather", '{"city":"city"}'), ("now", "{}")]),
         ({"messages": user("Call weather and now"), "parallel_tool_calls": False}, [("weather", '{"city":"city"}')]),
         ({"messages": user("Call weather"), "tool_choice": "none"}, []),
+        ({"messages": user("I know")}, []),
         ({}, []),
         (
             {
@@ -285,7 +286,7 @@ async def test_too_few_tokens_for_native_json_are_5024(ask: Asker) -> None:
     assert refusal(response) == (400, 5024, "JSON Mode couldn't be met")
 
 
-SPLIT = [{"role": "user", "content": "word " * 19998}] * 2
+SPLIT = [{"role": "user", "content": "word" + " word" * 19995}] * 2
 
 
 @pytest.mark.parametrize(
@@ -295,16 +296,14 @@ SPLIT = [{"role": "user", "content": "word " * 19998}] * 2
             NATIVE,
             413,
             5021,
-            "The estimated number of input and maximum output tokens (40260) exceeded this model context window limit "
-            "(24000).",
+            "input and maximum output tokens (40256) exceeded this model context window limit (24000).",
         ),
-        (HYBRID, 413, 3010, "(40260) exceeded this model context window limit (32768)."),
+        (HYBRID, 413, 3010, "(40256) exceeded this model context window limit (32768)."),
         (
             "@cf/utter-project/eurollm-9b-it",
             400,
             8007,
-            "This model's maximum context length is 32000 tokens. However, you requested 40005 tokens (40004 in the "
-            "messages, 1 in the completion).",
+            "maximum context length is 32000 tokens. However, you requested 40001 tokens (40000 in the messages, 1",
         ),
     ],
 )
@@ -318,12 +317,11 @@ async def test_a_prompt_beyond_the_window_has_the_words_of_its_family(
 
 async def test_gpt_oss_refuses_it_without_a_code(ask: Asker) -> None:
     response = await ask.chat(GPT_OSS, messages=HELLO, max_tokens=128000)
-    assert refusal(response) == (
-        400,
-        None,
+    text = (
         "Requested token count exceeds the model's maximum context length of 128000 tokens. You requested a total of "
-        "128005 tokens: 5 tokens from the input messages and 128000 tokens for the completion.",
+        "128005 tokens: 5 tokens from the input messages and 128000 tokens for the completion."
     )
+    assert refusal(response) == (400, None, text)
 
 
 async def test_a_prompt_up_to_the_window_fits(ask: Asker) -> None:
@@ -342,7 +340,7 @@ async def test_pictures_tools_and_calls_cost_tokens(ask: Asker) -> None:
 
     assert await cost(messages=user("Look")) == 5
     assert await cost(messages=shown(picture())) == 5 + 256
-    assert await cost(messages=user("Look"), tools=[NOW]) > 5 + 10
+    assert await cost(messages=user("Look"), tools=[NOW]) == 5 + 9
     assert await cost(messages=AFTER_TOOL) > 15
 
 
