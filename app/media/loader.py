@@ -10,11 +10,12 @@ from app.media.remote import RemoteFetcher
 
 
 class PictureLoader:
-    """Fetches and converts pictures; the decoding runs in threads, a few at once, which bounds the memory."""
+    """Fetches and converts pictures, a few at once: that bounds the memory, whatever comes in."""
 
-    def __init__(self, fetcher: RemoteFetcher, *, decodes_at_once: int = 4) -> None:
+    def __init__(self, fetcher: RemoteFetcher, *, fetches_at_once: int = 8, decodes_at_once: int = 2) -> None:
         self._fetcher = fetcher
-        self._limiter = CapacityLimiter(decodes_at_once)
+        self._fetches = CapacityLimiter(fetches_at_once)
+        self._decodes = CapacityLimiter(decodes_at_once)
 
     async def load(self, url: str, *, max_side: int, param: str | None = None) -> str:
         """A checked `data:` URI of PNG or JPEG, no side longer than `max_side` pixels.
@@ -23,11 +24,12 @@ class PictureLoader:
         """
         url = url.strip()
         if url[:8].lower().startswith(("http://", "https://")):
-            data = await self._fetcher.fetch(url, param=param)
+            async with self._fetches:
+                data = await self._fetcher.fetch(url, param=param)
             convert = partial(to_data_uri, data, max_side=max_side, param=param)
         else:
             convert = partial(_inline_to_data_uri, url, max_side=max_side, param=param)
-        return await to_thread.run_sync(convert, limiter=self._limiter)
+        return await to_thread.run_sync(convert, limiter=self._decodes)
 
 
 def _inline_to_data_uri(text: str, *, max_side: int, param: str | None) -> str:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 64_000_000
 """More than any phone's camera by default; Pillow takes up to 4 bytes for each."""
+MAX_READY_BYTES = 4 * 2**20
+"""Larger files are encoded anew: as text in a JSON body they would weigh on every hop."""
 
 SIGNATURES = {
     "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
@@ -135,7 +137,7 @@ def _open(data: bytes, media_type: str) -> "Image | None":
 
 
 def _is_ready(image: "Image", data: bytes, media_type: str, max_side: int) -> bool:
-    if image.mode not in PLAIN_MODES.get(media_type, ()) or max(image.size) > max_side:
+    if len(data) > MAX_READY_BYTES or image.mode not in PLAIN_MODES.get(media_type, ()) or max(image.size) > max_side:
         return False
     start, end = LAST_MARKERS[media_type]
     return data.rfind(end) > data.rfind(start) and _turn(image) is None

@@ -107,11 +107,11 @@ async def test_pictures_wait_for_a_free_place_to_be_decoded_in() -> None:
         loaded.append(await loader.load(URI, max_side=8))
 
     async with anyio.create_task_group() as tasks:
-        await loader._limiter.acquire_on_behalf_of("a first")
-        await loader._limiter.acquire_on_behalf_of("a second")
+        await loader._decodes.acquire_on_behalf_of("a first")
+        await loader._decodes.acquire_on_behalf_of("a second")
         tasks.start_soon(load)
         await anyio.wait_all_tasks_blocked()
         assert loaded == []
-        loader._limiter.release_on_behalf_of("a first")
+        loader._decodes.release_on_behalf_of("a first")
 
     assert loaded == [URI]

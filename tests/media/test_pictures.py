@@ -1,6 +1,7 @@
 """Pictures in, data URIs out: what passes, what is converted and to what, and what is refused."""
 
 import base64
+import random
 import struct
 import zlib
 from io import BytesIO
@@ -504,3 +505,12 @@ def test_any_text_is_a_data_uri_or_refused(text: str) -> None:
         except BadRequestError:
             continue
         assert isinstance(data, bytes)
+
+
+def test_a_large_file_is_encoded_anew_even_if_it_is_ready() -> None:
+    noise = Image.frombytes("RGB", (1500, 1500), random.Random(1).randbytes(1500 * 1500 * 3))
+    file = BytesIO()
+    noise.save(file, "PNG")
+    uri = to_data_uri(file.getvalue(), max_side=2048)
+    assert len(file.getvalue()) > 4 * 2**20
+    assert uri.startswith("data:image/jpeg;base64,")

@@ -49,9 +49,6 @@ async def open_web(tls: ssl.SSLContext | None = None) -> AsyncIterator[Web]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            if tls:
-                with suppress(OSError):  # a client that refuses the certificate leaves during the handshake
-                    await writer.start_tls(tls)
             await web.answer(reader, writer)
         finally:
             writer.close()
@@ -61,7 +58,7 @@ async def open_web(tls: ssl.SSLContext | None = None) -> AsyncIterator[Web]:
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.append(asyncio.create_task(serve(reader, writer)))
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
     web.port = server.sockets[0].getsockname()[1]
     try:
         yield web
