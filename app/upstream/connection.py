@@ -71,7 +71,7 @@ class Connection(asyncio.Protocol):
         """Send a request, but a large body only with `send`."""
         self._is_idle = False
         self._is_head_request = outgoing.request.method == "HEAD"
-        self._is_last = outgoing.is_last
+        self._is_last = outgoing.is_last or self._is_answered  # or there would be two responses to one request
         self._write(outgoing.opening())
 
     async def send(self, outgoing: Outgoing, timeout_seconds: float | None) -> None:

@@ -31,9 +31,12 @@ class Outgoing(NamedTuple):
         """Raises LocalProtocolError if what a server would read is not this one request."""
         lines = [b"%b %b HTTP/1.1" % (request.method.encode(), request.url.raw_path)]
         fields: Fields = {}
-        for name, value in request.headers.raw:
+        raw = request.headers.raw
+        for name, value in raw:
             fields[name.lower()] = value
             lines.append(b"%b: %b" % (name, value))
+        if len(fields) != len(raw):
+            _check_repeated(request)
         if b"host" not in fields:
             lines.append(b"Host: %b" % request.url.netloc)
         if b"accept-encoding" not in fields:
@@ -121,6 +124,12 @@ def _streamed_length(request: httpx2.Request, fields: Fields, lines: list[bytes]
     if not length.isdigit():
         raise _refusal(request, "The Content-Length is not a number")
     return int(length)
+
+
+def _check_repeated(request: httpx2.Request) -> None:
+    names = [name.lower() for name, _ in request.headers.raw]
+    if any(names.count(name) > 1 for name in (b"content-length", b"transfer-encoding", b"host")):
+        raise _refusal(request, "A header is repeated that may be there only once")
 
 
 def _check_coding(request: httpx2.Request, fields: Fields) -> None:

@@ -17,12 +17,10 @@ from urllib.request import getproxies, proxy_bypass
 import httpx2
 
 from app.upstream.connection import Connection, Origin
+from app.upstream.dial import dial
 from app.upstream.outgoing import Outgoing
 
 PORTS = {"http": 80, "https": 443}
-
-HAPPY_EYEBALLS_SECONDS = 0.25
-"""RFC 8305, section 8: when the next address is tried although the last is still silent."""
 
 
 class Transport(httpx2.AsyncBaseTransport):
@@ -128,18 +126,18 @@ class Transport(httpx2.AsyncBaseTransport):
         return connection
 
     async def _open(self, connection: Connection) -> None:
-        scheme, host, port = connection.origin
-        options: dict[str, Any] = {"ssl": await self._tls()} if scheme == "https" else {}
-        if isinstance(connection.loop, asyncio.BaseEventLoop):  # uvloop tries the addresses one after the other
-            options["happy_eyeballs_delay"] = HAPPY_EYEBALLS_SECONDS
-        port = PORTS[scheme] if port is None else port
-        await connection.loop.create_connection(lambda: connection, host.decode("ascii"), port, **options)
+        scheme, raw_host, port = connection.origin
+        host = raw_host.decode("ascii")
+        options: dict[str, Any] = {"ssl": await self._tls(), "server_hostname": host} if scheme == "https" else {}
+        sock = await dial(host, PORTS[scheme] if port is None else port)
+        await connection.loop.create_connection(lambda: connection, sock=sock, **options)
 
     async def _tls(self) -> ssl.SSLContext:
         async with self._ssl_lock:
-            if self._ssl_context is None:
-                self._ssl_context = await asyncio.to_thread(_default_ssl_context)
-        return self._ssl_context
+            context = self._ssl_context
+            if context is None:  # reading the certificates takes so long that it needs a thread
+                context = self._ssl_context = await asyncio.to_thread(_default_ssl_context)
+            return context
 
 
 class ResponseStream(httpx2.AsyncByteStream):

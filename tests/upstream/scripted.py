@@ -24,6 +24,8 @@ class Peer:
 
     async def play(self, script: "list[Step]") -> None:
         for step in script:
+            if self.writer.is_closing() and step is not hang_up:
+                raise ConnectionResetError
             if isinstance(step, bytes):
                 self.writer.write(step)
                 await self.writer.drain()
@@ -57,7 +59,7 @@ async def reset(peer: Peer) -> None:
 
 async def pause(peer: Peer) -> None:
     """Long enough for what was sent to arrive by itself."""
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0.015)
 
 
 async def wait(peer: Peer) -> None:
