@@ -52,6 +52,18 @@ class Quirks:
     """`alternating`: only user and assistant turns, in turn, the user first."""
     picture_max_side: int = 2048
     """Pixels; larger pictures are scaled down before they are sent."""
+    pooling: str | None = None
+    """How an embedding model sums its tokens up, sent with every call: vectors of two poolings must never mix."""
+    document_field: str = "text"
+    """The field that takes the texts to embed."""
+    query_field: str | None = None
+    """The field for search queries, where the model tells them from documents."""
+    can_shorten: bool = False
+    """Its vectors may be cut to fewer dimensions (Matryoshka training)."""
+    scores_contexts: bool = False
+    """An embedding model that also takes `query` and `contexts` and scores them, as a reranker does."""
+    max_call_tokens: int | None = None
+    """What all texts of one call may have together."""
     license_prompt: str | None = None
     """A prompt that has to be sent once per account before the model answers (error 5016)."""
 
@@ -76,6 +88,13 @@ class Model:
     created: int = 0
     """Unix seconds."""
     price: tuple[Price, ...] = ()
+    embedding_dimensions: int | None = None
+    max_input_tokens: int | None = None
+    """Of one text, where that is less than the context window."""
+    max_batch: int = 1
+    """Texts in one call."""
+    hazards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """A moderation model's codes -> OpenAI's categories; none where OpenAI has no such category."""
     voices: tuple[str, ...] = ()
     default_voice: str | None = None
     reasoning: Reasoning | None = None
@@ -214,6 +233,7 @@ def _model(row: dict[str, Any]) -> Model:
         | {
             "capabilities": frozenset(row.get("capabilities", ())),
             "also_seen_as": tuple(row.get("also_seen_as", ())),
+            "hazards": {code: tuple(categories) for code, categories in row.get("hazards", {}).items()},
             "voices": tuple(row.get("voices", ())),
             "price": tuple(Price(unit, neurons) for unit, neurons in row.get("price", {}).items()),
             "reasoning": Reasoning(**row["reasoning"]) if "reasoning" in row else None,
