@@ -6,6 +6,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from app.calls import Call, Failure, Reply, Usage
 from app.catalog import Model
+from app.errors import BadRequestError
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -73,6 +74,10 @@ class Plan(Generic[Request]):
     """The translator's own; see there."""
 
 
+def no_stream(_plan: Plan[Any]) -> Incremental:
+    raise BadRequestError("This endpoint does not stream.", param="stream", code="unsupported_parameter")
+
+
 def no_second_try(_plan: Plan[Any], _call: Call, _outcome: Reply | Failure) -> Call | None:
     return None
 
@@ -91,7 +96,7 @@ class Translator(Generic[Request, Response]):
     """Its path, for messages."""
     to_plan: Callable[[Request, Context], Plan[Request]]
     from_replies: Callable[[Plan[Request], Sequence[Reply]], tuple[Response, Usage]]
-    to_stream: Callable[[Plan[Request]], Incremental]
+    to_stream: Callable[[Plan[Request]], Incremental] = no_stream
     again: Callable[[Plan[Request], Call, Reply | Failure], Call | None] = no_second_try
     """What to send instead after a reply or a failure that a changed call can mend; None to leave it at that."""
     pictures: Callable[[Request], list[Picture]] = no_pictures
