@@ -8,6 +8,7 @@ import orjson
 
 from app.emulator.demands import demanded
 from app.emulator.faults import Fault
+from app.emulator.moderation import verdict
 from app.emulator.pictures import described
 from app.emulator.run import Run, text_of
 from app.emulator.samples import json_text, sample
@@ -16,6 +17,8 @@ from app.emulator.tools import ToolCall, called, choice_mode
 
 ECHOED = 200
 """Characters of the question that the answer repeats."""
+CONTINUATION = " … and so on (continued by the emulator)."
+"""Of a prompt that no chat template makes a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,12 @@ def _text(run: Run) -> str:
         return script.text
     if script.tokens is not None:
         return "".join(islice(cycle([" so", " many", " words"]), script.tokens))
+    if run.model.task == "moderation":
+        return verdict(run)
     if run.json_mode:
         return "JSON Mode couldn't be met" if "json-mode-unmet" in run.quirks else json_text(_json(run))
+    if run.is_raw:
+        return CONTINUATION
     plain = _made_up(run)
     return demanded(run, plain) or plain
 
@@ -121,7 +128,7 @@ def _thoughts(run: Run) -> str:
 
 def is_thinking(run: Run) -> bool:
     """Whether the model thinks, by nature, and was not told to leave it."""
-    if "reasoning" not in run.model.capabilities:
+    if "reasoning" not in run.model.capabilities or run.is_raw:
         return False
     reasoning = run.model.reasoning
     if reasoning is None or not reasoning.is_optional:

@@ -15,6 +15,9 @@ from starlette.types import Receive, Scope, Send
 
 from app.catalog import Catalog, Model
 from app.catalog.models import MODEL_ID
+from app.emulator.bodies import body_of
+from app.emulator.classification import run_text_classification
+from app.emulator.embeddings import run_embeddings
 from app.emulator.faults import (
     Fault,
     bad_input,
@@ -31,11 +34,30 @@ from app.emulator.models_search import searched
 from app.emulator.options import Options
 from app.emulator.replies import Reply, fault_reply, json_reply
 from app.emulator.requests import ClientGone, ReceivedRequest, receive_request
+from app.emulator.rerank import run_rerank
 from app.emulator.run import Run
 from app.emulator.texts import run_text
+from app.emulator.translation import run_translation
+from app.emulator.vision import run_image_classification, run_image_to_text, run_object_detection
 
-TASKS: dict[str, Callable[[Run, Meters], Reply]] = {"text-generation": run_text}
+Answerer = Callable[[Run, Meters], Reply]
+TASKS: dict[str, Answerer] = {
+    "text-generation": run_text,
+    "moderation": run_text,
+    "text-embeddings": run_embeddings,
+    "rerank": run_rerank,
+    "text-classification": run_text_classification,
+    "translation": run_translation,
+    "image-classification": run_image_classification,
+    "object-detection": run_object_detection,
+    "image-to-text": run_image_to_text,
+}
 """Task of a model -> what answers its runs."""
+OPENAI_TASKS: dict[str, dict[str, Answerer]] = {
+    "v1/chat/completions": {name: TASKS[name] for name in ("text-generation", "moderation")},
+    "v1/embeddings": {"text-embeddings": run_embeddings},
+}
+"""Path of OpenAI's -> the tasks it is for, the first of which is that of a model nobody knows."""
 
 PROCESS = os.getpid()
 """Part of every id, so that several processes give different ones."""
@@ -111,26 +133,32 @@ class Emulator:
         if rest == "models/search":
             _expect(request, "GET")
             return json_reply(searched(self._models.values(), dict(parse_qsl(request.query))))
-        is_openai = rest == "v1/chat/completions"
-        if not (is_openai or rest == "run" or rest.startswith("run/")) or "%2f" in rest.lower():
+        if not (rest in OPENAI_TASKS or rest == "run" or rest.startswith("run/")) or "%2f" in rest.lower():
             raise no_route(request.path)
         _expect(request, "POST")
-        body = self._json_body(request)
-        model_id = unquote(rest[len("run/") :]) if rest.startswith("run/") else body.pop("model", None)
-        if rest == "run":
-            body = _input(body)
-        return self._run(
-            Run(
-                id=request_id,
-                account=account,
-                model=self._model(model_id),
-                is_openai=is_openai,
-                body=body,
-                created=int(time.time()),
-                base_quirks=self.options.quirks,
-                affinity=request.headers.get("x-session-affinity"),
-            )
+        _check_options(request.query)
+        return self._run_at(rest, account, request, request_id)
+
+    def _run_at(self, path: str, account: str, request: ReceivedRequest, request_id: str) -> Reply:
+        tasks = OPENAI_TASKS.get(path, TASKS)
+        if path.startswith("run/"):
+            model = self._model(unquote(path[len("run/") :]), tasks)
+            body = body_of(request, model, self.options.max_body_bytes)
+        else:
+            body = body_of(request, None, self.options.max_body_bytes)
+            model = self._model(body.fields.pop("model", None), tasks)
+        run = Run(
+            id=request_id,
+            account=account,
+            model=model,
+            is_openai=path in OPENAI_TASKS,
+            body=_input(body.fields) if path == "run" else body.fields,
+            created=int(time.time()),
+            base_quirks=self.options.quirks,
+            affinity=request.headers.get("x-session-affinity"),
+            data=body.data,
         )
+        return self._run(run, tasks)
 
     def _verify(self, request: ReceivedRequest) -> Reply:
         _expect(request, "GET")
@@ -150,29 +178,19 @@ class Emulator:
         if tokens[account] != token:
             raise not_authenticated()
 
-    def _json_body(self, request: ReceivedRequest) -> dict[str, Any]:
-        if request.size > self.options.max_body_bytes:
-            raise Fault(3006)
-        is_json = request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
-        if not is_json or not request.size:
-            raise Fault(3003)
-        if not isinstance(request.body, dict):
-            raise bad_input("the body must be a JSON object")
-        return dict(request.body)
-
-    def _model(self, model_id: Any) -> Model:
+    def _model(self, model_id: Any, tasks: Mapping[str, Answerer]) -> Model:
         model = self._models.get(model_id) if isinstance(model_id, str) else None
         if model is None and self.options.any_model and MODEL_ID.fullmatch(str(model_id)):
-            model = Model(str(model_id), "text-generation")
-        if model is None or model.task not in TASKS:
+            model = Model(str(model_id), next(iter(tasks)))
+        if model is None:
             raise no_such_model(str(model_id))
         return model
 
-    def _run(self, run: Run) -> Reply:
+    def _run(self, run: Run, tasks: Mapping[str, Answerer]) -> Reply:
         quirks = run.quirks
         try:
-            run = self._admitted(run)
-            reply = TASKS[run.model.task](run, self.meters)
+            run = self._admitted(run, tasks)
+            reply = tasks[run.model.task](run, self.meters)
         except Fault as fault:
             reply = fault_reply(fault, run.id, quirks)
         return replace(
@@ -181,13 +199,15 @@ class Emulator:
             pause_seconds=reply.pause_seconds or (self.options.token_seconds if run.wants_stream else 0),
         )
 
-    def _admitted(self, run: Run) -> Run:
+    def _admitted(self, run: Run, tasks: Mapping[str, Answerer]) -> Run:
         """The run, with the model that really answers it."""
         model = run.model
         if model.status == "deprecated":
             if "quiet-replacement" not in run.quirks:
                 raise retired(model.id)
             run = replace(run, model=self._models[str(model.replacement)])
+        if run.model.task not in tasks:
+            raise no_such_model(model.id)
         if run.model.requires_paid_plan and self.options.free_plan:
             raise paid_plan_needed(run.model.id)
         self.meters.check_pace(run.account)
@@ -214,6 +234,12 @@ def _input(body: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(inner, dict):
         raise bad_input("required properties at '/' are 'input'")
     return inner | ({"options": body["options"]} if "options" in body else {})
+
+
+def _check_options(query: str) -> None:
+    """Options of a run stand in the query; the emulator has no queue, and the others change nothing."""
+    if dict(parse_qsl(query)).get("queueRequest", "false") != "false":
+        raise bad_input("'queueRequest' must be false: the emulator has no queue")
 
 
 def _expect(request: ReceivedRequest, method: str) -> None:

@@ -96,6 +96,10 @@ def _properties(model: Model) -> dict[str, Any]:
     found: dict[str, Any] = {name: "true" for flag, name in FLAGS.items() if flag in model.capabilities}
     if model.context_window:
         found["context_window"] = str(model.context_window)
+    if model.embedding_dimensions:
+        found["output_dimensions"] = str(model.embedding_dimensions)
+    if model.max_input_tokens:
+        found["max_input_tokens"] = str(model.max_input_tokens)
     if model.price:
         found["price"] = [_price(price.unit, price.neurons) for price in model.price]
     if model.reasoning and model.reasoning.efforts:

@@ -5,7 +5,7 @@ import binascii
 import io
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -13,6 +13,15 @@ from app.emulator.faults import Fault, bad_input
 from app.emulator.run import Run
 
 DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,")
+
+
+class Picture(NamedTuple):
+    format: str
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.format} of {self.width}x{self.height} pixels"
 
 
 def urls(run: Run) -> Iterator[tuple[str, Any]]:
@@ -45,19 +54,24 @@ def check_texts(run: Run) -> None:
             raise Fault(8006)
 
 
-def sniff(url: str) -> str:
-    """Format and size of the picture in a data URI, such as `PNG of 16x16 pixels`."""
+def sniff(url: str) -> Picture:
+    """The picture in a data URI. Raises 8006 for what is none."""
     try:
         data = base64.b64decode(url.partition(",")[2], validate=True)
     except binascii.Error as failure:
         raise Fault(8006) from failure
+    return identified(data)
+
+
+def identified(data: bytes) -> Picture:
+    """Raises 8006 for what is no picture."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return f"{image.format} of {image.width}x{image.height} pixels"
+            return Picture(str(image.format), image.width, image.height)
     except (OSError, ValueError, Image.DecompressionBombError) as failure:
         raise Fault(8006, "Invalid data for image - reason cannot identify image file") from failure
 
 
 def described(run: Run) -> list[str]:
-    found = [sniff(url) for _, url in urls(run)]
+    found = [str(sniff(url)) for _, url in urls(run)]
     return [*found, "picture in the field `image`"] if run.body.get("image") else found

@@ -20,6 +20,8 @@ def prompt_parts(run: Run) -> list[Part]:
     """In the order a model reads them."""
     tools = run.body.get("tools")
     parts = [Part(hash(json_text(tools)), count(json_text(tools)))] if tools else []
+    if run.is_raw:
+        return [*parts, Part(hash(run.question), count(run.question))]
     return parts + [Part(hash(json_text(turn)), _tokens(turn)) for turn in run.turns]
 
 

@@ -71,6 +71,10 @@ QUIRKS = {
     "stringified-json-mode-object": Quirk("the native answer in JSON mode is text, not an object", _THREADS),
     "json-object-content": Quirk("the OpenAI-shaped content in JSON mode is an object", _THREADS),
     "json-mode-unmet": Quirk("JSON mode answers 200 with the text `JSON Mode couldn't be met`", _DOCS),
+    # other tasks
+    "floats-for-base64": Quirk("ai/v1/embeddings ignores `encoding_format` instead of refusing base64", _THREADS),
+    "logits": Quirk("scores of contexts are raw logits, not within 0 and 1", _DOCS),
+    "garbled-verdict": Quirk("a moderation model answers with prose", _THREADS),
     # failures
     "success-false-200": Quirk("the failure (out of capacity, if there is no other) has status 200", _THREADS),
     "error-200": Quirk('the failure is `{"error":{"message":…}}` with status 200', _THREADS),

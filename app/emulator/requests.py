@@ -20,9 +20,14 @@ class ReceivedRequest:
     headers: dict[str, str]
     """Names in lower case."""
     body: Any
-    """Parsed if it is JSON, else bytes."""
+    """Parsed if it says that it is JSON, and is; else bytes."""
     size: int
     """Bytes of the body, as far as it was kept."""
+
+    @property
+    def content_type(self) -> str:
+        """Without parameters, in lower case; empty if the request names none."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def receive_request(scope: Scope, receive: Receive, max_bytes: int) -> ReceivedRequest:
@@ -38,12 +43,14 @@ async def receive_request(scope: Scope, receive: Receive, max_bytes: int) -> Rec
         if len(data) <= max_bytes:
             data += message.get("body", b"")
         more = message.get("more_body", False)
+    kept = bytes(data[: max_bytes + 1])
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     return ReceivedRequest(
         method=scope["method"],
         path=(scope.get("raw_path") or scope["path"].encode()).decode("latin-1"),
         query=scope["query_string"].decode("latin-1"),
-        headers={name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]},
-        body=_parsed(bytes(data[: max_bytes + 1])),
+        headers=headers,
+        body=_parsed(kept) if "json" in headers.get("content-type", "").lower() else kept,
         size=len(data),
     )
 

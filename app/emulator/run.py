@@ -7,7 +7,10 @@ from typing import Any
 
 from app.catalog import Model
 from app.emulator.quirks import MODEL_QUIRKS, switched
-from app.emulator.script import Script, script_of
+from app.emulator.script import MARK, Script, script_of
+
+TEXT_FIELDS = ("text", "queries", "documents", "query", "contexts", "input", "question")
+"""Where the models that are no chat's find their texts."""
 
 
 class Family(StrEnum):
@@ -35,6 +38,15 @@ def text_of(content: Any) -> str:
     return content if isinstance(content, str) else ""
 
 
+def texts_of(value: Any) -> list[str]:
+    """The texts of a field that takes one or many, plain or as `{"text"}`."""
+    if isinstance(value, list):
+        return [text for item in value for text in texts_of(item)]
+    if isinstance(value, dict):
+        value = value.get("text")
+    return [value] if isinstance(value, str) else []
+
+
 @dataclass(frozen=True)
 class Run:
     id: str
@@ -42,12 +54,14 @@ class Run:
     account: str
     model: Model
     is_openai: bool
-    """It came through `ai/v1/chat/completions`, not `ai/run`."""
+    """It came through a path below `ai/v1`, not through `ai/run`."""
     body: dict[str, Any]
     created: int
     """Unix seconds."""
     base_quirks: frozenset[str]
     affinity: str | None = None
+    data: bytes = b""
+    """The body of a run that is no JSON."""
 
     @property
     def family(self) -> Family:
@@ -60,6 +74,11 @@ class Run:
     @property
     def gives_openai(self) -> bool:
         return self.is_openai or self.model.output_shape == "openai-choices"
+
+    @property
+    def is_raw(self) -> bool:
+        """The prompt reaches the model as it is, to be continued. Source: Cloudflare's docs, for native models."""
+        return self.family is Family.NATIVE and "prompt" in self.body and self.body.get("raw") is True
 
     @property
     def wants_stream(self) -> bool:
@@ -76,20 +95,25 @@ class Run:
     @cached_property
     def question(self) -> str:
         """The last text of the user, without the script in it."""
-        return self._last_user[1]
+        return self._spoken[1]
 
     @cached_property
     def script(self) -> Script:
-        return self._last_user[0]
+        return self._spoken[0]
 
     @cached_property
     def quirks(self) -> frozenset[str]:
         return switched(self.base_quirks, self.script.quirks) | MODEL_QUIRKS.get(self.model.id, frozenset())
 
     @cached_property
-    def _last_user(self) -> tuple[Script, str]:
-        users = [turn for turn in self.turns if turn.get("role") == "user"]
-        return script_of(text_of(users[-1].get("content")) if users else "")
+    def _spoken(self) -> tuple[Script, str]:
+        """The script, and the text beside it: in the last turn of the user (or the last of all, if that is judged), or
+        where there are no turns in the first text, or rather the first with a script."""
+        if "messages" in self.body or "prompt" in self.body:
+            said = [turn for turn in self.turns if turn.get("role") == "user" or self.model.task == "moderation"]
+            return script_of(text_of(said[-1].get("content")) if said else "")
+        texts = [text for name in TEXT_FIELDS for text in texts_of(self.body.get(name))]
+        return script_of(next((text for text in texts if MARK in text), texts[0] if texts else ""))
 
     @property
     def json_mode(self) -> dict[str, Any] | None:

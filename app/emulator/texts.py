@@ -1,19 +1,18 @@
-"""The task text generation: check the run, answer it, write the answer in the model's dialect."""
+"""The tasks text generation and moderation: check the run, answer it, write the answer in the model's dialect."""
 
-from dataclasses import replace
 from typing import Any
 
 from app.emulator.answers import Answer, answer_to
 from app.emulator.chat_input import check_chat
 from app.emulator.chat_output import chunks, completion
-from app.emulator.faults import Fault
 from app.emulator.meters import Meters
+from app.emulator.moderation import check_conversation
 from app.emulator.native_input import check_native
 from app.emulator.native_output import native_frames, native_result
 from app.emulator.pictures import check_pictures, check_texts
 from app.emulator.prompts import Part, check_context, prompt_parts
-from app.emulator.quirks import FAILING
-from app.emulator.replies import EVENTS, Reply, halved, json_reply, sliced
+from app.emulator.replies import EVENTS, Reply
+from app.emulator.results import fail_as_wanted, scripted, whole_reply
 from app.emulator.run import Run
 from app.emulator.streams import events
 from app.emulator.tokens import Usage
@@ -22,15 +21,12 @@ from app.emulator.tokens import Usage
 def run_text(run: Run, meters: Meters) -> Reply:
     """Raises the Fault that Workers AI answers the body with, or the one its script asks for."""
     parts = _checked(run)
-    if run.script.fault:
-        raise run.script.fault
-    if run.quirks & FAILING:
-        raise Fault(3040)
+    fail_as_wanted(run)
     answer = answer_to(run)
     usage = _usage(run, answer, parts, meters)
     meters.charge(run.account, usage.neurons)
     is_stream = run.wants_stream and not run.quirks & {"json-for-stream", "empty-json-for-stream"}
-    return _scripted(run, _stream(run, answer, usage) if is_stream else _whole(run, answer, usage))
+    return scripted(run, _stream(run, answer, usage) if is_stream else _whole(run, answer, usage))
 
 
 def _checked(run: Run) -> list[Part]:
@@ -39,6 +35,8 @@ def _checked(run: Run) -> list[Part]:
         check_chat(run)
     else:
         check_native(run)
+    if run.model.task == "moderation":
+        check_conversation(run)
     check_pictures(run)
     if "picture-in-text" in run.quirks:
         check_texts(run)
@@ -67,19 +65,4 @@ def _whole(run: Run, answer: Answer, usage: Usage) -> Reply:
     result: Any = completion(run, answer, usage) if run.gives_openai else native_result(run, answer, usage)
     if run.wants_stream and "empty-json-for-stream" in run.quirks:
         result = {}
-    if "state-envelope" in run.quirks:
-        result = {"state": "Completed", "result": result, "gatewayMetadata": {"keySource": "Unified"}}
-    if not run.is_openai and "unenveloped" not in run.quirks:
-        result = {"result": result, "success": True, "errors": [], "messages": []}
-    return json_reply(result, headers={"cf-ai-neurons": f"{usage.neurons:.6f}"})
-
-
-def _scripted(run: Run, reply: Reply) -> Reply:
-    """With what the script wants of the bytes."""
-    script = run.script
-    body = reply.body
-    if script.drop and reply.content_type != EVENTS:
-        body = halved(body)
-    if script.cut_bytes:
-        body = sliced(body, script.cut_bytes)
-    return replace(reply, body=body, first_pause_seconds=script.first_delay_ms / 1000, is_dropped=script.drop)
+    return whole_reply(run, result, usage.neurons)

@@ -27,6 +27,20 @@ KIMI = "@cf/moonshotai/kimi-k2.6"
 GPT_OSS = "@cf/openai/gpt-oss-20b"
 RETIRED = "@cf/moonshotai/kimi-k2.5"
 LICENSED = "@cf/meta/llama-3.2-11b-vision-instruct"
+BGE = "@cf/baai/bge-base-en-v1.5"
+BGE_M3 = "@cf/baai/bge-m3"
+GEMMA_EMBEDDING = "@cf/google/embeddinggemma-300m"
+PLAMO = "@cf/pfnet/plamo-embedding-1b"
+QWEN_EMBEDDING = "@cf/qwen/qwen3-embedding-0.6b"
+RERANKER = "@cf/baai/bge-reranker-base"
+GUARD = "@cf/meta/llama-guard-3-8b"
+SENTIMENT = "@cf/huggingface/distilbert-sst-2-int8"
+CLASSIFIER = "@cf/microsoft/resnet-50"
+DETECTOR = "@cf/facebook/detr-resnet-50"
+LLAVA = "@cf/llava-hf/llava-1.5-7b-hf"
+MOONDREAM = "@cf/moondream/moondream3.1-9B-A2B"
+M2M100 = "@cf/meta/m2m100-1.2b"
+INDIC = "@cf/ai4bharat/indictrans2-en-indic-1B"
 
 HELLO = [{"role": "user", "content": "Hello"}]
 WEATHER = {
@@ -39,10 +53,14 @@ WEATHER = {
 }
 
 
-def picture(width: int = 3, height: int = 2, kind: str = "PNG") -> str:
+def picture_bytes(width: int = 3, height: int = 2, kind: str = "PNG") -> bytes:
     data = io.BytesIO()
     Image.new("RGB", (width, height)).save(data, kind)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(data.getvalue()).decode()}"
+    return data.getvalue()
+
+
+def picture(width: int = 3, height: int = 2, kind: str = "PNG") -> str:
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(picture_bytes(width, height, kind)).decode()}"
 
 
 def shown(url: Any, text: str = "Look") -> list[dict[str, Any]]:
@@ -73,6 +91,12 @@ class Asker:
     async def chat(self, model: str, **body: Any) -> httpx2.Response:
         return await self.client.post("/accounts/a1/ai/v1/chat/completions", json={"model": model, **body})
 
+    async def embed(self, model: str, **body: Any) -> httpx2.Response:
+        return await self.client.post("/accounts/a1/ai/v1/embeddings", json={"model": model, **body})
+
+    async def run_bytes(self, model: str, data: bytes, kind: str = "application/octet-stream") -> httpx2.Response:
+        return await self.client.post(f"/accounts/a1/ai/run/{model}", content=data, headers={"content-type": kind})
+
     async def ran(self, model: str, **body: Any) -> Any:
         """The result of a run, out of its envelope."""
         response = await self.run(model, **body)
@@ -90,6 +114,11 @@ class Asker:
 
     async def chat_events(self, model: str, **body: Any) -> list[Any]:
         return events(await self.chat(model, stream=True, **body))
+
+
+def cosine(one: list[float], other: list[float]) -> float:
+    """Of two vectors of length 1."""
+    return sum(a * b for a, b in zip(one, other, strict=True))
 
 
 def refusal(response: httpx2.Response) -> tuple[int, Any, str]:

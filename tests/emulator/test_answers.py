@@ -57,6 +57,28 @@ async def test_an_answer_says_what_it_is_and_repeats_the_question(ask: Asker) ->
     assert await said(ask, messages=user("x" * 300)) == f"{START} You said: {'x' * 200}"
 
 
+@pytest.mark.parametrize(
+    ("model", "body", "text"),
+    [
+        (PLAIN, {"raw": True}, " … and so on (continued by the emulator)."),
+        (UNTAGGED, {"raw": True}, " … and so on (continued by the emulator)."),
+        (PLAIN, {"raw": False}, "This is the emulator built into Flarelay, not a real model. You said: Once"),
+    ],
+)
+async def test_a_raw_prompt_is_continued(ask: Asker, model: str, body: dict[str, Any], text: str) -> None:
+    whole = await ask.ran(model, prompt="Once", **body)
+    events = await ask.run_events(model, prompt="Once", **body)
+    assert whole["response"] == "".join(event["response"] for event in events[:-1]) == text
+    assert whole["usage"]["prompt_tokens"] == (1 if body["raw"] else 5)  # the chat template costs 4
+
+
+async def test_only_native_prompts_can_be_raw(ask: Asker) -> None:
+    assert (await ask.ran(PLAIN, messages=HELLO, raw=True))["response"].startswith("This is the emulator")
+    (choice,) = (await ask.ran(HYBRID, prompt="Once", raw=True))["choices"]
+    assert choice["text"].startswith("This is the emulator")
+    assert (await ask.ran(PLAIN, prompt='!emulate {"text":"One"}', raw=True))["response"] == "One"
+
+
 async def test_the_last_user_message_counts_and_its_texts_are_joined(ask: Asker) -> None:
     parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
     messages = [*HELLO, {"role": "assistant", "content": "Hi"}, {"role": "user", "content": parts}]

@@ -142,6 +142,29 @@ async def test_a_body_without_a_model_is_5007(ask: Asker) -> None:
     assert refusal(response)[:2] == (400, 5007)
 
 
+@pytest.mark.parametrize("model", ["@cf/facebook/bart-large-cnn", "@cf/openai/whisper-sherpa"])
+async def test_a_retired_model_is_gone_whatever_its_task(ask: Asker, model: str) -> None:
+    assert refusal(await ask.run(model, input_text="Hi"))[:2] == (410, 5028)
+
+
+async def test_a_successor_may_have_another_task() -> None:
+    async with asking(Options(quirks=frozenset({"quiet-replacement"}))) as ask:
+        body = await ask.ran("@cf/facebook/bart-large-cnn", messages=HELLO)
+        assert body["model"] == "@cf/zai-org/glm-4.7-flash"
+        text = "No such model @cf/openai/whisper-sherpa or task"
+        assert refusal(await ask.run("@cf/openai/whisper-sherpa", text="Hi")) == (400, 5007, text)
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("queueRequest=true", 400), ("queueRequest=1", 400), ("queueRequest=false", 200), ("tags=a,b&other", 200)],
+)
+async def test_options_of_a_run_may_stand_in_the_query(ask: Asker, query: str, status: int) -> None:
+    response = await ask.client.post(f"{RUN}?{query}", json={"prompt": "Hi"})
+    assert response.status_code == status
+    assert [error["code"] for error in response.json()["errors"]] == [5006] * (status == 400)
+
+
 async def test_options_may_add_models() -> None:
     async with asking(Options(models=(Model("@cf/new/model", "text-generation"),))) as ask:
         assert (await ask.run("@cf/new/model", messages=HELLO)).status_code == 200
@@ -280,10 +303,10 @@ async def test_only_so_many_prompts_are_remembered(ask: Asker) -> None:
 
 
 async def test_requests_are_remembered(ask: Asker) -> None:
-    await ask.client.post(RUN + "?queueRequest=true", json={"prompt": "Hi"}, headers={"X-Session-Affinity": "s1"})
+    await ask.client.post(RUN + "?tags=a", json={"prompt": "Hi"}, headers={"X-Session-Affinity": "s1"})
     await ask.client.get("/accounts/a1/ai/models/search")
     first, second = ask.emulator.requests
-    assert (first.method, first.path, first.query) == ("POST", f"/client/v4{RUN}", "queueRequest=true")
+    assert (first.method, first.path, first.query) == ("POST", f"/client/v4{RUN}", "tags=a")
     assert (first.body, first.headers["x-session-affinity"]) == ({"prompt": "Hi"}, "s1")
     assert (second.method, second.body, second.size) == ("GET", b"", 0)
     assert (ask.emulator.open_requests, ask.emulator.cancelled_requests) == (0, 0)

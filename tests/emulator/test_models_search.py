@@ -7,7 +7,7 @@ import pytest
 
 from app.catalog import Catalog, Model
 from app.emulator.options import Options
-from tests.emulator.asking import CHAT, EFFORTS, KIMI, LICENSED, RETIRED, Asker, asking
+from tests.emulator.asking import BGE, CHAT, EFFORTS, KIMI, LICENSED, RETIRED, Asker, asking
 
 pytestmark = pytest.mark.anyio
 
@@ -53,6 +53,8 @@ async def test_properties_are_texts_but_for_price_and_efforts(ask: Asker) -> Non
         "mandatory": False,
         "default_enabled": True,
     }
+    embedding = await properties(ask, BGE)
+    assert (embedding["output_dimensions"], embedding["max_input_tokens"]) == ("768", "512")
     assert (await properties(ask, KIMI))["require_workers_paid"] == "true"
     assert "terms" in await properties(ask, LICENSED)
     assert (await properties(ask, "gemma-2b-it-lora"))["beta"] == "true"

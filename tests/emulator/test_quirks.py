@@ -7,7 +7,19 @@ import pytest
 
 from app.emulator.options import Options
 from app.emulator.quirks import DEFAULT_QUIRKS, MODEL_QUIRKS, QUIRKS
-from tests.emulator.asking import CHAT, GPT_OSS, NATIVE, RETIRED, WEATHER, asking, picture, scripted
+from tests.emulator.asking import (
+    BGE,
+    CHAT,
+    GPT_OSS,
+    GUARD,
+    NATIVE,
+    RERANKER,
+    RETIRED,
+    WEATHER,
+    asking,
+    picture,
+    scripted,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -27,6 +39,8 @@ ASKED: list[tuple[str, dict[str, Any]]] = [
     (GPT_OSS, {"messages": scripted(), **REQUIRED}),
     (CHAT, {"messages": scripted(error={"code": 3040})}),
     (RETIRED, {"messages": scripted(text="One")}),
+    (GUARD, {"messages": [{"role": "user", "content": "Hello"}]}),
+    (RERANKER, {"query": "One", "contexts": [{"text": "One"}]}),
 ]
 
 
@@ -39,6 +53,8 @@ async def answers(quirks: frozenset[str]) -> list[Any]:
                 response = await ask.run(model, **body, stream=stream)
                 text = re.sub(r'"created":\d+', "", response.text)
                 found.append((response.status_code, response.headers.get("content-type"), text))
+        response = await ask.embed(BGE, input="One", encoding_format="base64")
+        found.append((response.status_code, response.headers.get("content-type"), response.text))
     return found
 
 
