@@ -4,30 +4,29 @@ A name leads to a model, the translator makes a plan of calls, Cloudflare runs t
 replies. Which endpoint it is, only the translator knows.
 """
 
-import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Coroutine, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from typing import Any, Generic, TypeVar
 
 from app.calls import Account, Call, Caller, Failure, Reply, Usage
 from app.catalog import Catalog, Model
-from app.errors import APIStatusError, BadRequestError
+from app.errors import BadRequestError
 from app.media.loader import PictureLoader
-from app.translators.base import Context, Incremental, Plan, Translator
-from app.upstream.answers import OURS, to_error
-from app.upstream.batches import close, merge
-from app.upstream.client import Events, WorkersAI
+from app.translators.base import Context, Incremental, Picture, Plan, Translator
+from app.upstream.answers import is_operators, to_error
+from app.upstream.batches import close, merge, open_together, together
+from app.upstream.client import Events, Raw, WorkersAI
 
 logger = logging.getLogger("flarelay")
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class Answer(Generic[Res]):
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """An answer in the making: its first event is there. Closing `chunks` ends the upstream calls."""
+    """An answer in the making: its first events are there. Closing `chunks` ends the upstream calls."""
 
     chunks: AsyncGenerator[bytes]
     plan: Plan[Any]
@@ -67,122 +66,119 @@ class Relay:
     async def complete(self, translator: Translator[Req, Res], name: str, request: Req, caller: Caller) -> Answer[Res]:
         """The whole answer. Raises APIStatusError."""
         plan = translator.to_plan(request, await self._context(translator, name, request, caller))
-        try:
-            outcomes = await self._open(translator, plan, caller.account)
-            plan = replace(plan, calls=tuple(call for call, _ in outcomes))
-            body, usage = translator.from_replies(plan, [reply for _, reply in outcomes if isinstance(reply, Reply)])
-        except Failure as failure:
-            raise _told(failure, caller.account) from failure
+        again = partial(translator.again, plan)
+        with failures_told(caller.account):
+            replies = await together([self._upstream.run(call, caller.account, again) for call in plan.calls])
+            plan = _as_sent(plan, replies)
+            body, usage = translator.from_replies(plan, [reply for _, reply in replies])
         return Answer(body, plan, _priced(usage, plan.context.model))
 
     async def stream(self, translator: Translator[Req, Any], name: str, request: Req, caller: Caller) -> Stream:
-        """The answer event by event, once its first event has come. Raises APIStatusError, and so do its chunks."""
+        """The answer event by event, once its first events have come. Raises APIStatusError, and so do its chunks."""
         plan = translator.to_plan(request, await self._context(translator, name, request, caller))
+        translator.to_stream(plan)  # refuses, if it does, before anything is sent
+        again = partial(translator.again, plan)
+        with failures_told(caller.account):
+            opened = await open_together([self._upstream.open(call, caller.account, again) for call in plan.calls])
+        sources = [source for _, source in opened]
         try:
-            outcomes = await self._open(translator, plan, caller.account)
-        except Failure as failure:
-            raise _told(failure, caller.account) from failure
-        plan = replace(plan, calls=tuple(call for call, _ in outcomes))
-        incremental = translator.to_stream(plan)
-        sources = [source for _, source in outcomes]
-        return Stream(_chunks(incremental, sources, caller.account), plan, incremental)
+            plan = _as_sent(plan, opened)
+            incremental = translator.to_stream(plan)
+            chunks = _chunks(incremental, sources, caller.account)
+            await anext(chunks)
+        except BaseException:
+            await close(sources)
+            raise
+        return Stream(chunks, plan, incremental)
+
+    async def run(self, name: str, query: str, content_type: str, content: bytes, caller: Caller) -> tuple[Model, Raw]:
+        """A run in Cloudflare's own terms, body and answer untouched. Raises APIStatusError.
+
+        A retired model is asked for all the same: a successor may take another body.
+        """
+        model = self._catalog.get(name) or self._catalog.resolve(name)
+        path = f"run/{model.id}?{query}" if query else f"run/{model.id}"
+        with failures_told(caller.account):
+            return model, await self._upstream.raw(path, content_type, content, caller.account)
 
     async def _context(self, translator: Translator[Req, Any], name: str, request: Req, caller: Caller) -> Context:
-        model = self._catalog.resolve(name)
-        if model.task not in translator.tasks:
-            message = f"The model '{name}' is made for {model.task} and can't answer {translator.endpoint}."
-            raise BadRequestError(message, param="model", code="unsupported_model")
         pictures = translator.pictures(request)
-        if pictures and not model.can("vision") and model.picture_model:
-            model = replace(self._catalog.resolve(model.picture_model), default_effort=model.default_effort)
-        if pictures and not model.can("vision"):
-            message = f"The model '{name}' can't see pictures. GET /v1/models lists those with the capability 'vision'."
-            raise BadRequestError(message, param=pictures[0].param, code="unsupported_content")
-        side = model.quirks.picture_max_side
-        loads = [self._pictures.load(each.url, max_side=side, param=each.param) for each in pictures]
+        model = self._model(translator, name, pictures)
         return Context(
             model,
             name,
             id=secrets.token_hex(12),
             created=int(time.time()),
-            pictures=dict(zip((each.url for each in pictures), await _together(loads), strict=True)),
+            pictures=await self._loaded(pictures, model),
             default_max_tokens=self._default_max_tokens,
             affinity=_affinity(getattr(request, "prompt_cache_key", None), caller),
         )
 
-    async def _open(
-        self, translator: Translator[Req, Any], plan: Plan[Req], account: Account
-    ) -> list[tuple[Call, Reply | Events]]:
-        """Each call, changed where that mended it, with what came of it."""
-        opened: list[Events] = []
+    def _model(self, translator: Translator[Any, Any], name: str, pictures: Sequence[Picture]) -> Model:
+        """The model that a name leads to, if it can do what is asked of it. Raises APIStatusError."""
+        model = self._catalog.resolve(name)
+        if model.task not in translator.tasks and model.status != "unlisted":
+            message = f"The model '{name}' is made for {model.task} and can't answer {translator.endpoint}."
+            raise BadRequestError(message, param="model", code="unsupported_model")
+        if pictures and not model.can("vision") and model.picture_model:
+            model = replace(self._catalog.resolve(model.picture_model), default_effort=model.default_effort)
+        if pictures and not model.can("vision"):
+            message = f"The model '{name}' can't see pictures. GET /v1/models lists those with the capability 'vision'."
+            raise BadRequestError(message, param=pictures[0].param, code="unsupported_content")
+        return model
 
-        async def run(call: Call) -> Reply | Events:
-            outcome = await (self._upstream.stream if call.stream else self._upstream.run)(call, account)
-            if isinstance(outcome, Events):
-                opened.append(outcome)
-            return outcome
-
-        async def open_one(call: Call) -> tuple[Call, Reply | Events]:
-            try:
-                outcome: Reply | Events | Failure = await run(call)
-            except Failure as failure:
-                outcome = failure
-            changed = None if isinstance(outcome, Events) else translator.again(plan, call, outcome)
-            if changed:
-                return changed, await run(changed)
-            if isinstance(outcome, Failure):
-                raise outcome
-            return call, outcome
-
-        try:
-            return await _together([open_one(call) for call in plan.calls])
-        except BaseException:
-            await asyncio.shield(close(opened))
-            raise
+    async def _loaded(self, pictures: Sequence[Picture], model: Model) -> Mapping[str, str]:
+        """Addresses -> data URIs that the model takes. An address that comes up several times is loaded once."""
+        params = {picture.url: picture.param for picture in reversed(pictures)}
+        side = model.quirks.picture_max_side
+        loads = [self._pictures.load(url, max_side=side, param=param) for url, param in params.items()]
+        return dict(zip(params, await together(loads), strict=True))
 
 
 async def _chunks(
     incremental: Incremental, sources: Sequence[Reply | Events], account: Account
 ) -> AsyncGenerator[bytes]:
-    """The client's events, as the upstream's come in."""
+    """The client's events, as the upstream's come in.
+
+    The first one is empty and comes at once: what is there by then has been understood, or a Failure can still be told
+    by a status; and a generator that has begun, unlike a new one, runs its `finally` when it is closed.
+    """
+    events = {choice: source for choice, source in enumerate(sources) if isinstance(source, Events)}
+    with failures_told(account):
+        try:
+            opening = b"".join(_opening(incremental, choice, source) for choice, source in enumerate(sources))
+            yield b""
+            yield opening
+            async with aclosing(merge(events, incremental.is_done)) as batches:
+                async for choice, batch in batches:
+                    if data := incremental.feed(choice, batch) if batch else incremental.finish(choice):
+                        yield data
+            yield incremental.end()
+        finally:
+            await close(sources)
+
+
+def _opening(incremental: Incremental, choice: int, source: Reply | Events) -> bytes:
+    if isinstance(source, Reply):
+        return incremental.replay(choice, source)
+    return incremental.feed(choice, source.first)
+
+
+def _as_sent(plan: Plan[Req], outcomes: Iterable[tuple[Call, object]]) -> Plan[Req]:
+    """The plan with the calls that were answered, some of which may have been changed on the way."""
+    return replace(plan, calls=tuple(call for call, _ in outcomes))
+
+
+@contextmanager
+def failures_told(account: Account) -> Iterator[None]:
+    """To the client as an APIStatusError; and to the operator, if it is a fault that only he can mend."""
     try:
-        async with aclosing(merge(sources)) as batches:
-            async for choice, batch in batches:
-                if isinstance(batch, Reply):
-                    yield incremental.replay(choice, batch)
-                elif batch is None:
-                    yield incremental.finish(choice)
-                elif data := incremental.feed(choice, batch):
-                    yield data
-                source = sources[choice]
-                if isinstance(source, Events) and incremental.is_done(choice):
-                    source.abandon()
-        yield incremental.end()
+        yield
     except Failure as failure:
-        raise _told(failure, account) from failure
-    finally:
-        await asyncio.shield(close(sources))
-
-
-async def _together(jobs: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """All results in order; the first failure ends the other jobs. A single job costs no task."""
-    if len(jobs) == 1:
-        return [await jobs[0]]
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(job) for job in jobs]
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]
-
-
-def _told(failure: Failure, account: Account) -> APIStatusError:
-    """What the client gets to know; and the operator, if it is a fault that only he can mend."""
-    error = to_error(failure, is_ours=account.is_ours)
-    if account.is_ours and failure.kind in OURS:
-        fields = {"account": account.id, "kind": failure.kind, "code": failure.code, "reason": failure.message}
-        logger.error("Cloudflare refuses the server's own account", extra={"fields": fields})
-    return error
+        if account.is_ours and is_operators(failure):
+            fields = {"account": account.id, "kind": failure.kind, "code": failure.code, "reason": failure.message}
+            logger.error("Cloudflare refuses the server's own account", extra={"fields": fields})
+        raise to_error(failure, is_ours=account.is_ours) from failure
 
 
 def _affinity(key: str | None, caller: Caller) -> str | None:

@@ -92,11 +92,16 @@ ERROR_CODES = {
 """Cloudflare's codes that get a code of their own."""
 
 
+def is_operators(failure: Failure) -> bool:
+    """Whether only the operator can mend it, if account and token come from our settings."""
+    return failure.kind in OURS or failure.code == ACCOUNT_BLOCKED
+
+
 def to_error(failure: Failure, *, is_ours: bool) -> APIStatusError:
     """What the client sees. `is_ours`: account and token come from our settings, not from the caller."""
     if failure.kind is FailureKind.CONTEXT_LENGTH:
         return _context_error(failure)
-    if is_ours and (failure.kind in OURS or failure.code == ACCOUNT_BLOCKED):
+    if is_ours and is_operators(failure):
         answer = OURS.get(failure.kind, OUR_FAULT)
     else:
         answer = ANSWERS[failure.kind]

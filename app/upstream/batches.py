@@ -1,57 +1,105 @@
-"""The answers of several calls as one stream of batches, in the order in which they arrive."""
+"""Several calls at once: sent together, and their events as one stream of batches in the order of their arrival."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from app.calls import Failure, Reply
+from app.calls import Call, Reply
 from app.upstream.client import Events
 
-Batch = tuple[int, list[bytes] | Reply | None]
-"""Which source, and what it brings: events, a whole reply, or None for the end of its events."""
+T = TypeVar("T")
+
+MOST_AT_ONCE = 32
+"""Calls of one request: Cloudflare counts them by the minute, and their replies share our memory."""
+
+Opened = tuple[Call, Reply | Events]
+Batch = tuple[int, list[bytes] | None]
+"""Which source, and what it brings: events, or None for their end."""
 
 
-async def merge(sources: Sequence[Reply | Events]) -> AsyncGenerator[Batch]:
-    """Raises the first Failure of any source. A single source costs neither task nor queue."""
-    if len(sources) == 1:
-        async for batch in _one(0, sources[0]):
-            yield batch
-        return
-    queue: asyncio.Queue[Batch | Failure] = asyncio.Queue(maxsize=len(sources))
+async def together(jobs: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """All results in order, MOST_AT_ONCE jobs at a time; the first failure ends the others. One job costs no task."""
+    if len(jobs) == 1:
+        return [await jobs[0]]
+    places = asyncio.Semaphore(MOST_AT_ONCE)
 
-    async def pump(choice: int, source: Reply | Events) -> None:
-        try:
-            async for batch in _one(choice, source):
-                await queue.put(batch)
-        except Failure as failure:
-            await queue.put(failure)
+    async def in_place(job: Coroutine[Any, Any, T]) -> T:
+        async with places:
+            return await job
 
-    pumps = [asyncio.create_task(pump(choice, source)) for choice, source in enumerate(sources)]
     try:
-        running = len(sources)
-        while running:
-            got = await queue.get()
-            if isinstance(got, Failure):
-                raise got
-            batch = got
-            running -= batch[1] is None or isinstance(batch[1], Reply)
-            yield batch
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(in_place(job)) for job in jobs]
+    except BaseExceptionGroup as failures:
+        first = failures.exceptions[0]
+        raise first from first.__cause__
     finally:
-        for task in pumps:
-            task.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
+        for job in jobs:
+            job.close()  # those that never got a place
+    return [task.result() for task in tasks]
 
 
-async def close(sources: Sequence[Reply | Events]) -> None:
-    """End what still runs."""
-    for source in sources:
-        if isinstance(source, Events):
-            await source.aclose()
+async def open_together(jobs: Sequence[Coroutine[Any, Any, Opened]]) -> list[Opened]:
+    """As `together`, but when one fails those that are open are closed."""
+    opened: list[Reply | Events] = []
+
+    async def open_one(job: Coroutine[Any, Any, Opened]) -> Opened:
+        call, source = await job
+        opened.append(source)
+        return call, source
+
+    try:
+        return await together([open_one(job) for job in jobs])
+    except BaseException:
+        await close(opened)
+        raise
 
 
-async def _one(choice: int, source: Reply | Events) -> AsyncGenerator[Batch]:
-    if isinstance(source, Reply):
-        yield choice, source
+async def close(sources: Iterable[Reply | Events]) -> None:
+    """End what still runs, all of it, even if the one who waits for that is cancelled."""
+    events = [source for source in sources if isinstance(source, Events) and not source.is_closed]
+    if events:
+        await asyncio.shield(asyncio.gather(*(each.aclose() for each in events)))
+
+
+async def merge(sources: Mapping[int, Events], is_done: Callable[[int], bool]) -> AsyncGenerator[Batch]:
+    """Raises the first Failure of any source. A source that is done is closed instead of being read further.
+
+    Nothing is read ahead: the next batch of a source is waited for once the last one was taken. A single source
+    costs no task.
+    """
+
+    async def next_batch(choice: int) -> list[bytes] | None:
+        if is_done(choice):
+            await sources[choice].aclose()
+        return await anext(sources[choice], None)
+
+    if len(sources) == 1:
+        (choice,) = sources
+        while batch := await next_batch(choice):
+            yield choice, batch
+        yield choice, None
         return
-    async for batch in source:
-        yield choice, batch
-    yield choice, None
+
+    running: dict[asyncio.Task[list[bytes] | None], int] = {}
+    arrived: asyncio.Queue[asyncio.Task[list[bytes] | None]] = asyncio.Queue()
+
+    def read(choice: int) -> None:
+        task = asyncio.create_task(next_batch(choice))
+        task.add_done_callback(arrived.put_nowait)
+        running[task] = choice
+
+    try:
+        for choice in sources:
+            read(choice)
+        while running:
+            task = await arrived.get()
+            choice = running.pop(task)
+            batch = task.result()
+            yield choice, batch
+            if batch:
+                read(choice)
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import httpx2
@@ -23,7 +23,15 @@ FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 20.0
 """A client can wait for longer times better than we can: it gets the failure with its Retry-After."""
 
-Headers = list[tuple[bytes, bytes]]
+MOST_PAGES = 20
+"""Of the list of models: an end, should there be none."""
+
+Again = Callable[[Call, Reply | Failure], Call | None]
+"""What to send instead after an outcome that a changed call can mend; None to leave it at that."""
+
+
+def leave_it(_call: Call, _outcome: Reply | Failure) -> Call | None:
+    return None
 
 
 @lru_cache(maxsize=1024)
@@ -42,64 +50,96 @@ class WorkersAI:
         idle_timeout_seconds: float = 120,
         request_timeout_seconds: float = 600,
         max_tries: int = 3,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        """`sleep` waits for so many seconds between two tries."""
         self._transport = transport
         self._deadline_seconds = request_timeout_seconds
         self._max_tries = max_tries
-        self._stream_timeout = self._timeout(connect_timeout_seconds, idle_timeout_seconds)
-        self._whole_timeout = self._timeout(connect_timeout_seconds, request_timeout_seconds)
+        self._sleep = sleep
+        self._stream_timeout = _timeout(connect_timeout_seconds, idle_timeout_seconds)
+        self._whole_timeout = _timeout(connect_timeout_seconds, request_timeout_seconds)
 
-    async def run(self, call: Call, account: Account) -> Reply:
-        """A call's whole reply. Raises Failure."""
-        return await self._persist(lambda: self._run(call, account))
+    async def run(self, call: Call, account: Account, again: Again = leave_it) -> tuple[Call, Reply]:
+        """The call that was answered, and its whole reply. Raises Failure.
 
-    async def stream(self, call: Call, account: Account) -> "Events | Reply":
-        """A call's events, the first of them already there; or its reply, if Cloudflare answers whole.
-
-        Raises Failure. The caller closes the events.
+        `again` may name another call to send instead, once, after a reply or a failure that this can mend.
         """
-        return await self._persist(lambda: self._stream(call, account))
+        return await self._mend(self._run, call, account, again)
+
+    async def open(self, call: Call, account: Account, again: Again = leave_it) -> "tuple[Call, Events | Reply]":
+        """As `run`, but with the call's events, the first of them already there, unless Cloudflare answers whole.
+
+        The caller closes the events.
+        """
+        return await self._mend(self._open, call, account, again)
+
+    async def raw(self, path: str, content_type: str, content: bytes, account: Account) -> "Raw":
+        """Any run, with a body as it is and an answer as it comes. Raises Failure. The caller closes the answer."""
+        return await self._persist(partial(self._raw, path, content_type, content, account), self._deadline())
 
     async def models(self, account: Account) -> list[dict[str, Any]]:
-        """The models that the account can run, as `models/search` lists them. Raises Failure."""
+        """The models that the account can run, as `models/search` lists them. Raises Failure.
+
+        Reads pages up to one that brings nothing new: no document says how many rows a page may have.
+        """
+        deadline = self._deadline()
         found: list[dict[str, Any]] = []
-        for page in range(1, 20):
-            reply = await self._persist(lambda page=page: self._get(f"models/search?per_page=100&page={page}", account))  # type: ignore[misc]
-            rows = [row for row in reply.body if isinstance(row, dict)] if isinstance(reply.body, list) else []
-            found += rows
-            if len(rows) < 100:
+        for page in range(1, MOST_PAGES + 1):
+            get = partial(self._get, f"models/search?per_page=100&page={page}", account)
+            reply = await self._persist(get, deadline)
+            rows = reply.body if isinstance(reply.body, list) else []
+            new = [row for row in rows if isinstance(row, dict) and row not in found]
+            if not new:
                 break
+            found += new
         return found
 
-    async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def _mend(
+        self, send: Callable[[Call, Account], Awaitable[T]], call: Call, account: Account, again: Again
+    ) -> tuple[Call, T]:
+        deadline = self._deadline()
+        try:
+            outcome = await self._persist(partial(send, call, account), deadline)
+        except Failure as failure:
+            changed = again(call, failure)
+            if changed is None:
+                raise
+        else:
+            changed = again(call, outcome) if isinstance(outcome, Reply) else None
+            if changed is None:
+                return call, outcome
+        return changed, await self._persist(partial(send, changed, account), deadline)
+
+    async def _persist(self, attempt: Callable[[], Awaitable[T]], deadline: float) -> T:
         """Try until it works, it makes no sense any more, or the time is up."""
         try:
-            async with asyncio.timeout(self._deadline_seconds):
+            async with asyncio.timeout_at(deadline):
                 for tries in range(1, self._max_tries):
                     try:
                         return await attempt()
                     except Failure as failure:
                         wait = _wait_seconds(failure, tries)
-                        if wait is None:
+                        if wait is None or _now() + wait >= deadline:
                             raise
-                    await asyncio.sleep(wait)
+                    await self._sleep(wait)
                 return await attempt()
         except TimeoutError as failure:
             raise Failure(FailureKind.TIMEOUT, "Cloudflare did not answer in time.", status=504) from failure
 
+    def _deadline(self) -> float:
+        return _now() + self._deadline_seconds
+
     async def _run(self, call: Call, account: Account) -> Reply:
         response = await self._send(_post(call, account, self._whole_timeout))
-        return _reply(response, await self._body(response))
+        return _reply(response, await _body(response))
 
-    async def _get(self, path: str, account: Account) -> Reply:
-        request = _request("GET", path, account, [], None, self._whole_timeout)
-        response = await self._send(request)
-        return _reply(response, await self._body(response))
-
-    async def _stream(self, call: Call, account: Account) -> "Events | Reply":
+    async def _open(self, call: Call, account: Account) -> "Events | Reply":
+        if not call.stream:
+            return await self._run(call, account)
         response = await self._send(_post(call, account, self._stream_timeout))
         if response.status_code != 200 or b"json" in _header(response, b"content-type"):
-            return _reply(response, await self._body(response))
+            return _reply(response, await _body(response))
         events = Events(response)
         try:
             await events.start()
@@ -108,29 +148,51 @@ class WorkersAI:
             raise
         return events
 
+    async def _raw(self, path: str, content_type: str, content: bytes, account: Account) -> "Raw":
+        headers = [(b"content-type", content_type.encode())]
+        timeout = self._stream_timeout if b'"stream"' in content else self._whole_timeout
+        response = await self._send(_request("POST", path, account, timeout, headers, content))
+        if response.status_code != 200:
+            raise classify(response.status_code, response.headers, await _body(response))
+        answer = Raw(response)
+        if b"json" in answer.content_type:
+            answer.body = await _body(response)
+            if failure := _failure_in(answer.body):
+                raise failure
+        return answer
+
+    async def _get(self, path: str, account: Account) -> Reply:
+        response = await self._send(_request("GET", path, account, self._whole_timeout))
+        return _reply(response, await _body(response))
+
     async def _send(self, request: httpx2.Request) -> httpx2.Response:
         try:
             return await self._transport.handle_async_request(request)
         except httpx2.TransportError as failure:
             raise from_exception(failure) from failure
 
-    async def _body(self, response: httpx2.Response) -> bytes:
-        pieces, size = [], 0
+
+class Raw:
+    """An answer as it came: JSON whole, in `body`; events and binaries piece by piece, by iteration."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._response = response
+        self.content_type = _header(response, b"content-type")
+        self.neurons = _neurons(response)
+        self.body: bytes | None = None
+
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
+        """Raises Failure."""
         try:
-            async for piece in _pieces(response):
-                pieces.append(piece)
-                size += len(piece)
-                if size > LARGEST_REPLY:
-                    raise Failure(FailureKind.BROKEN, "Cloudflare's answer is too large.", status=502)
+            async for piece in _pieces(self._response):
+                yield piece
         except httpx2.TransportError as failure:
             raise from_exception(failure) from failure
         finally:
-            await response.aclose()
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            await self.aclose()
 
-    @staticmethod
-    def _timeout(connect: float, read: float) -> dict[str, Any]:
-        return {"timeout": {"connect": connect, "read": read, "write": read, "pool": connect}}
+    async def aclose(self) -> None:
+        await self._response.aclose()
 
 
 class Events:
@@ -138,81 +200,108 @@ class Events:
 
     def __init__(self, response: httpx2.Response) -> None:
         self._response = response
+        self._pieces = aiter(_pieces(response))
         self._decoder = EventDecoder()
-        self._batches = self._read()
-        self._first: list[bytes] | None = None
-        self._is_abandoned = False
+        self._failure: Failure | None = None
+        self._is_over = False
+        self.first: list[bytes] = []
+        """The first batch, which the iteration does not bring once more."""
 
     async def start(self) -> None:
-        """Wait for the first event, so that a failure before it can still be told by a status."""
-        self._first = await anext(self._batches, [])
-        if not self._first:
+        """Wait for the first batch, so that a failure in place of it can still be told by a status."""
+        self.first = await anext(self, [])
+        if not self.first:
             raise Failure(FailureKind.BROKEN, "Cloudflare sent an empty stream.", status=502, is_retryable=True)
 
     def __aiter__(self) -> AsyncIterator[list[bytes]]:
         return self
 
     async def __anext__(self) -> list[bytes]:
-        if self._is_abandoned:
-            raise StopAsyncIteration
-        if self._first:
-            first, self._first = self._first, None
-            return first
-        return await anext(self._batches)
+        while not self._is_over:
+            if events := self._up_to_failure(await self._decoded()):
+                return events
+        if self._failure:
+            failure, self._failure = self._failure, None
+            raise failure
+        raise StopAsyncIteration
 
-    def abandon(self) -> None:
-        """Let this batch be the last one."""
-        self._is_abandoned = True
+    @property
+    def is_closed(self) -> bool:
+        return self._response.is_closed
 
     async def aclose(self) -> None:
         """End the answer at once, wherever it is: tokens that nobody reads are billed all the same."""
-        await self._batches.aclose()
+        self._is_over, self._failure = True, None
         await self._response.aclose()
 
-    async def _read(self) -> AsyncGenerator[list[bytes]]:
+    async def _decoded(self) -> list[bytes]:
+        """The events that the next piece completes; at the end of the pieces, what is left over, and nothing open."""
         try:
-            async for piece in _pieces(self._response):
-                for events in _checked(self._decoder.feed(piece)):
-                    yield events
+            return self._decoder.feed(await anext(self._pieces))
+        except StopAsyncIteration:
+            await self.aclose()
+            return self._decoder.close()
         except httpx2.TransportError as failure:
+            self._is_over = True
             raise from_exception(failure) from failure
         except ValueError as failure:
+            self._is_over = True
             raise Failure(FailureKind.BROKEN, "Cloudflare sent an event without an end.", status=502) from failure
-        for events in _checked(self._decoder.close()):
-            yield events
+
+    def _up_to_failure(self, events: list[bytes]) -> list[bytes]:
+        """The events before one that tells of a failure, which is kept to be raised after them."""
+        for i, event in enumerate(events):
+            if failure := _failure_in(event):
+                self._is_over, self._failure = True, failure
+                return events[:i]
+        return events
 
 
-def _checked(events: list[bytes]) -> Iterator[list[bytes]]:
-    """The events as one batch, up to one that tells of a failure, which is raised."""
-    for i, event in enumerate(events):
-        if b'"error' in event or b'"success"' in event or b'"Failed"' in event:
-            failure = classify_event(_loaded(event))
-            if failure:
-                if i:
-                    yield events[:i]
-                raise failure
-    if events:
-        yield events
+def _failure_in(event: bytes) -> Failure | None:
+    if not (b'"error' in event or b'"success"' in event or b'"Failed"' in event):
+        return None
+    try:
+        return classify_event(orjson.loads(event))
+    except orjson.JSONDecodeError:  # whoever reads it will find out, after the events before it
+        return None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _timeout(connect: float, read: float) -> dict[str, Any]:
+    return {"timeout": {"connect": connect, "read": read, "write": read, "pool": connect}}
 
 
 def _post(call: Call, account: Account, extensions: dict[str, Any]) -> httpx2.Request:
+    try:
+        body = orjson.dumps(call.body)
+    except orjson.JSONEncodeError as failure:  # numbers of more than 64 bits, or too many levels
+        raise Failure(FailureKind.BAD_REQUEST, f"The request can't be sent: {failure}.", status=400) from failure
     headers = [(b"content-type", b"application/json")]
     if call.affinity:
         headers.append((b"x-session-affinity", call.affinity.encode()))
-    return _request("POST", call.path, account, headers, orjson.dumps(call.body), extensions)
+    return _request("POST", call.path, account, extensions, headers, body)
 
 
 def _request(
-    method: str, path: str, account: Account, headers: Headers, content: bytes | None, extensions: dict[str, Any]
+    method: str,
+    path: str,
+    account: Account,
+    extensions: dict[str, Any],
+    headers: Sequence[tuple[bytes, bytes]] = (),
+    content: bytes | None = None,
 ) -> httpx2.Request:
-    headers += [
+    common = [
         (b"authorization", b"Bearer " + account.token.encode()),
         (b"accept", b"*/*"),
         (b"accept-encoding", b"identity"),
         (b"user-agent", b"flarelay/" + __version__.encode()),
     ]
-    url = _url(account.id, account.base_url, path)
-    return httpx2.Request(method, url, headers=headers, content=content, extensions=extensions)
+    cached_url = _url if "?" not in path else _url.__wrapped__  # queries are callers' own, and without end
+    url = cached_url(account.id, account.base_url, path)
+    return httpx2.Request(method, url, headers=[*headers, *common], content=content, extensions=extensions)
 
 
 def _reply(response: httpx2.Response, body: bytes) -> Reply:
@@ -251,10 +340,24 @@ def _wait_seconds(failure: Failure, tries: int) -> float | None:
     return wait if wait <= LONGEST_WAIT_SECONDS else None
 
 
-async def _pieces(response: httpx2.Response) -> AsyncIterator[bytes]:
+async def _body(response: httpx2.Response) -> bytes:
+    pieces, size = [], 0
+    try:
+        async for piece in _pieces(response):
+            pieces.append(piece)
+            size += len(piece)
+            if size > LARGEST_REPLY:
+                raise Failure(FailureKind.BROKEN, "Cloudflare's answer is too large.", status=502)
+    except httpx2.TransportError as failure:
+        raise from_exception(failure) from failure
+    finally:
+        await response.aclose()
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _pieces(response: httpx2.Response) -> httpx2.AsyncByteStream:
     assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 - what an async transport gives
-    async for piece in response.stream:
-        yield piece
+    return response.stream
 
 
 def _header(response: httpx2.Response, name: bytes) -> bytes:

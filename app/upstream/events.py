@@ -1,8 +1,8 @@
 """EventDecoder: bytes -> the data of server-sent events, wherever the bytes are cut.
 
-Made for what Workers AI sends: only `data` counts, names and ids are dropped. Beyond the standard
-(https://html.spec.whatwg.org/multipage/server-sent-events.html) an event that the end of the stream leaves unfinished
-is still given out: if it is cut, its reader must get to know.
+Made for what Workers AI sends: only `data` counts, names and ids are dropped, and so are events without data. Beyond
+the standard (https://html.spec.whatwg.org/multipage/server-sent-events.html) an event that the end of the stream
+leaves unfinished is still given out: if it is cut, its reader must get to know.
 """
 
 LARGEST_EVENT = 16 * 2**20
@@ -20,29 +20,27 @@ class EventDecoder:
         if self._rest:
             data = self._rest + data
         if b"\r" in data:
-            data = self._without_returns(data)
+            data = _without_returns(data)
         *blocks, self._rest = data.split(b"\n\n")
         if len(self._rest) > LARGEST_EVENT:
             raise ValueError("An event has no end.")
-        return [event for block in blocks if (event := _data(block)) is not None]
+        return [event for block in blocks if (event := _data(block))]
 
     def close(self) -> list[bytes]:
-        rest, self._rest = self._rest.strip(b"\r\n"), b""
-        event = _data(rest.replace(b"\r\n", b"\n"))
-        return [] if event is None else [event]
-
-    @staticmethod
-    def _without_returns(data: bytes) -> bytes:
-        """Every end of line as a line feed. A return at the very end waits for what may follow it."""
-        tail = b"\r" if data.endswith(b"\r") else b""
-        return data[: len(data) - len(tail)].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + tail
+        rest, self._rest = self._rest, b""
+        event = _data(rest.rstrip(b"\r\n"))
+        return [event] if event else []
 
 
-def _data(block: bytes) -> bytes | None:
-    """The data of one event; None if it has none, as comments and empty events do."""
+def _without_returns(data: bytes) -> bytes:
+    """Every end of line as a line feed. A return at the very end waits for what may follow it."""
+    tail = b"\r" if data.endswith(b"\r") else b""
+    return data[: len(data) - len(tail)].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + tail
+
+
+def _data(block: bytes) -> bytes:
+    """The data of one event; empty if it has none, as with comments."""
     if block.startswith(b"data: ") and b"\n" not in block:
         return block[6:]
     lines = [line[5:] for line in block.split(b"\n") if line.startswith(b"data:")]
-    if not lines:
-        return None
     return b"\n".join(line[1:] if line.startswith(b" ") else line for line in lines)

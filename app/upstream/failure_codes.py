@@ -71,7 +71,7 @@ CODES: dict[int, FailureKind] = {
     7013: FailureKind.SERVER,  # guardrails unavailable
 }
 
-WRAPPERS = {3030, 8001, 8006, 8007}
+WRAPPERS = {3030, 5006, 8001, 8006, 8007}
 """Codes that say no more than "refused": the words of the message come first."""
 
 NAMES: dict[str, FailureKind] = {
@@ -98,6 +98,7 @@ TEXTS: tuple[tuple[re.Pattern[str], FailureKind], ...] = tuple(
             r"context (?:length|window)|max context reached|token count exceeds|maximum model length",
             FailureKind.CONTEXT_LENGTH,
         ),
+        (r"/(?:content|prompt)' must NOT have more than 131072 characters", FailureKind.CONTEXT_LENGTH),
         (r"rate limiting|rate limited|rate limit (?:reached|exceeded)|too many requests", FailureKind.RATE_LIMIT),
         (r"JSON Mode couldn['’]t be met", FailureKind.JSON_MODE),
         (r"does(?: not|n['’]t) support JSON", FailureKind.NO_JSON_MODE),

@@ -10,6 +10,7 @@ from typing import Any
 
 from app.calls import Account, Failure
 from app.catalog import Catalog, Model, Price
+from app.catalog.models import MODEL_ID
 from app.upstream.client import WorkersAI
 
 logger = logging.getLogger("flarelay")
@@ -29,6 +30,8 @@ TASKS = {
     "Voice Activity Detection": "voice-activity-detection",
 }
 """Cloudflare's names of tasks, as `models/search` has them -> the catalogue's."""
+
+OTHER = "other"
 
 CAPABILITIES = {
     "function_calling": "function-calling",
@@ -53,7 +56,6 @@ RETRY_SECONDS = 60.0
 PATIENCE_SECONDS = 2.0
 """How long a list may be waited for: user interfaces give up after three to ten seconds."""
 
-
 MOST_ACCOUNTS = 64
 """Lists that are kept: with callers' own accounts there is no other end to them."""
 
@@ -70,16 +72,26 @@ class _Kept:
 class ModelList:
     """The catalogue's models, with what the account's list adds or corrects."""
 
-    def __init__(self, catalog: Catalog, upstream: WorkersAI, *, ttl_seconds: float) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        upstream: WorkersAI,
+        *,
+        ttl_seconds: float,
+        retry_seconds: float = RETRY_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
         self._catalog = catalog
         self._upstream = upstream
         self._ttl_seconds = ttl_seconds
+        self._retry_seconds = retry_seconds
+        self._patience_seconds = patience_seconds
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
     async def listed(self, account: Account) -> list[Model]:
         """Every model that can be asked for, sorted by id."""
-        models = {model.id: model for model in self._catalog if model.is_listed} | await self._live(account)
-        return sorted(models.values(), key=lambda model: model.id)
+        models = {model.id: model for model in self._catalog} | await self._live(account)
+        return sorted((model for model in models.values() if model.is_listed), key=lambda model: model.id)
 
     async def find(self, name: str, account: Account) -> Model:
         """The model behind a name. Raises ModelNotFoundError."""
@@ -87,6 +99,7 @@ class ModelList:
         return (await self._live(account)).get(model.id, model)
 
     async def aclose(self) -> None:
+        """End the look-ups that still run."""
         tasks = [kept.refresh for kept in self._kept.values() if kept.refresh]
         for task in tasks:
             task.cancel()
@@ -97,72 +110,91 @@ class ModelList:
         kept = self._kept.setdefault(account.id, _Kept())
         self._kept.move_to_end(account.id)
         if len(self._kept) > MOST_ACCOUNTS:
-            self._kept.popitem(last=False)
+            self._drop_oldest()
         if time.monotonic() >= kept.expires and kept.refresh is None:
             kept.refresh = asyncio.create_task(self._refresh(account, kept))
         if not kept.models and kept.refresh:
-            await asyncio.wait([kept.refresh], timeout=PATIENCE_SECONDS)
+            await asyncio.wait([kept.refresh], timeout=self._patience_seconds)
         return kept.models
+
+    def _drop_oldest(self) -> None:
+        _, oldest = self._kept.popitem(last=False)
+        if oldest.refresh:
+            oldest.refresh.cancel()
 
     async def _refresh(self, account: Account, kept: _Kept) -> None:
         try:
             rows = await self._upstream.models(account)
         except Failure as failure:
-            kept.expires = time.monotonic() + RETRY_SECONDS
+            kept.expires = time.monotonic() + self._retry_seconds
             logger.warning("model list", extra={"fields": {"error": failure.kind, "reason": failure.message}})
         else:
             kept.expires = time.monotonic() + self._ttl_seconds
-            found = [model for row in rows if (model := merged(row, self._catalog.get(str(row.get("name")))))]
+            found = [model for row in rows if (model := merged(row, self._catalog))]
             kept.models = {model.id: model for model in found} or kept.models
         finally:
             kept.refresh = None
 
 
-def merged(row: dict[str, Any], known: Model | None) -> Model | None:
-    """One row of `models/search` over the catalogue's; None for a row that names no model, or a retired one.
+def merged(row: dict[str, Any], catalog: Catalog) -> Model | None:
+    """One row of `models/search` over the catalogue's; None for a row that names no model of Cloudflare's own.
 
-    The catalogue knows better how a model speaks; Cloudflare knows better since when there is one and what it costs.
+    The catalogue knows better how a model speaks; Cloudflare knows better since when and until when there is one, and
+    what it costs. Whatever else a row holds, or holds in another form than documented, is passed over.
     """
     name = row.get("name")
-    properties = {p.get("property_id"): p.get("value") for p in row.get("properties") or () if isinstance(p, dict)}
-    if not isinstance(name, str) or not name.startswith("@") or _is_past(properties.get("planned_deprecation_date")):
+    if not isinstance(name, str) or not MODEL_ID.fullmatch(name):
         return None
-    base = known or _new(name, row, properties)
-    if base.status == "deprecated":
-        return None
-    return replace(
-        base, created=_created(row.get("created_at")) or base.created, price=_price(properties) or base.price
-    )
+    properties = _properties(row)
+    model = catalog.get(name) or _new(name, row, properties)
+    if _is_past(properties.get("planned_deprecation_date")):
+        model = replace(model, status="deprecated")
+    elif model.status == "unlisted":
+        model = replace(model, status="current")
+    prices = {price.unit: price for price in (*model.price, *_prices(properties))}
+    return replace(model, created=_created(row.get("created_at")) or model.created, price=tuple(prices.values()))
 
 
-def _new(name: str, row: dict[str, Any], properties: dict[Any, Any]) -> Model:
+def _properties(row: dict[str, Any]) -> dict[str, Any]:
+    listed = [each for each in _list(row.get("properties")) if isinstance(each, dict)]
+    return {str(each.get("property_id")): each.get("value") for each in listed}
+
+
+def _new(name: str, row: dict[str, Any], properties: dict[str, Any]) -> Model:
     """A model that Cloudflare has and the catalogue does not: spoken to in the default shapes."""
-    task = (row.get("task") or {}).get("name", "")
-    window = str(properties.get("context_window"))
+    task = row.get("task")
     return Model(
         name,
-        TASKS.get(task, "other"),
+        TASKS.get(str(task.get("name")), OTHER) if isinstance(task, dict) else OTHER,
         capabilities=frozenset(ours for theirs, ours in CAPABILITIES.items() if properties.get(theirs) == "true"),
-        context_window=int(window) if window.isdigit() else None,
+        context_window=_whole(properties.get("context_window")),
     )
 
 
-def _price(properties: dict[Any, Any]) -> tuple[Price, ...]:
-    rows = properties.get("price")
-    if not isinstance(rows, list):
-        return ()
-    return tuple(
-        Price(UNITS[row["unit"]], round(row["price"] * NEURONS_PER_USD, 2))
-        for row in rows
-        if isinstance(row, dict) and row.get("unit") in UNITS and isinstance(row.get("price"), int | float)
-    )
+def _prices(properties: dict[str, Any]) -> list[Price]:
+    return [
+        Price(UNITS[str(each["unit"])], round(each["price"] * NEURONS_PER_USD, 2))
+        for each in _list(properties.get("price"))
+        if isinstance(each, dict) and str(each.get("unit")) in UNITS and isinstance(each.get("price"), int | float)
+    ]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _whole(text: Any) -> int | None:
+    try:
+        return int(str(text))
+    except ValueError:
+        return None
 
 
 def _created(text: Any) -> int:
     """Unix seconds of `YYYY-MM-DD HH:MM:SS.mmm`, which is UTC; 0 if it is none."""
     try:
-        return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
-    except (TypeError, ValueError):
+        return int(datetime.fromisoformat(str(text)).replace(tzinfo=UTC).timestamp())
+    except ValueError:
         return 0
 
 

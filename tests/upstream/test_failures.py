@@ -405,7 +405,14 @@ def test_the_request_id_falls_back_to_the_headers() -> None:
         (400, "Missing boundary in multipart.", 3030, K.BAD_REQUEST),
         (404, "The model `x` does not exist.", None, K.MODEL_NOT_FOUND),
         # a specific code is stronger than any word
-        (400, "required properties at '/' are 'nsfw', context length", 5006, K.BAD_REQUEST),
+        (400, "required properties at '/' are 'nsfw', context length", 5004, K.BAD_REQUEST),
+        (
+            400,
+            "Bad input: Error: '/messages/0/content' must NOT have more than 131072 characters",
+            5006,
+            K.CONTEXT_LENGTH,
+        ),
+        (400, "Bad input: Error: '/prompt' must NOT have more than 2048 characters", 5006, K.BAD_REQUEST),
         # numbers of a status in a text mean nothing
         (400, "AiError: 429 of 404 pages, error 3040 (4006)", None, K.BAD_REQUEST),
         (400, "AiError: 9999: a number that is no code", None, K.BAD_REQUEST),

@@ -1,0 +1,592 @@
+"""WorkersAI over a transport that replays answers: what is sent, how it is read, and what is tried again."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+import orjson
+import pytest
+
+from app import __version__
+from app.calls import Call, Failure, FailureKind, Reply
+from app.upstream.client import LARGEST_REPLY, LONGEST_WAIT_SECONDS, MOST_PAGES, Events, Raw, WorkersAI
+from tests.upstream.replaying import (
+    ACCOUNT,
+    DEADLINE_SECONDS,
+    MODEL,
+    RUN,
+    STREAM,
+    Replaying,
+    Sleeper,
+    answer,
+    body_of,
+    cancelled,
+    failed,
+    frames,
+    never,
+    streamed,
+    whole,
+)
+
+pytestmark = pytest.mark.anyio
+
+BASE = "https://cloudflare.test/client/v4/accounts/acc0/ai"
+OK = {"result": {"response": "hello"}, "success": True, "errors": [], "messages": []}
+BUSY = (3040, 429, "No more data centers to forward the request to")
+
+
+def client(*outcomes: Any, **options: Any) -> tuple[WorkersAI, Replaying, Sleeper]:
+    transport, sleeper = Replaying(*outcomes), Sleeper()
+    return WorkersAI(transport, **({"sleep": sleeper} | options)), transport, sleeper
+
+
+async def run(*outcomes: Any, call: Call = RUN, **options: Any) -> Reply:
+    return (await client(*outcomes, **options)[0].run(call, ACCOUNT))[1]
+
+
+async def opened(*outcomes: Any, call: Call = STREAM, **options: Any) -> Events:
+    _, events = await client(*outcomes, **options)[0].open(call, ACCOUNT)
+    assert isinstance(events, Events)
+    return events
+
+
+async def read_into(seen: list[bytes], events: Events) -> None:
+    """All events, those of the first batch included."""
+    seen += events.first
+    async for batch in events:
+        seen += batch
+
+
+async def read(events: Events) -> list[bytes]:
+    seen: list[bytes] = []
+    await read_into(seen, events)
+    return seen
+
+
+class TestRequest:
+    @pytest.mark.parametrize(
+        ("path", "url"),
+        [
+            (f"run/{MODEL}", f"{BASE}/run/@cf/meta/llama-3.2-3b-instruct"),
+            ("run/@hf/nousresearch/hermes-2-pro", f"{BASE}/run/@hf/nousresearch/hermes-2-pro"),
+            ("v1/chat/completions", f"{BASE}/v1/chat/completions"),
+        ],
+    )
+    async def test_a_call_is_one_post(self, path: str, url: str) -> None:
+        workers, transport, _ = client(whole(OK))
+        await workers.run(Call(MODEL, path, {"prompt": "é", "n": 1}), ACCOUNT)
+        (request,) = transport.requests
+        assert request.method == "POST"
+        assert f"https://cloudflare.test{request.url.raw_path.decode()}" == url
+        assert request.content == '{"prompt":"é","n":1}'.encode()
+        assert dict(request.headers) == {
+            "host": "cloudflare.test",
+            "content-type": "application/json",
+            "content-length": str(len(request.content)),
+            "authorization": "Bearer token-of-acc0",
+            "accept": "*/*",
+            "accept-encoding": "identity",
+            "user-agent": f"flarelay/{__version__}",
+        }
+
+    async def test_the_affinity_is_a_header(self) -> None:
+        workers, transport, _ = client(whole(OK))
+        await workers.run(replace(RUN, affinity="abc"), ACCOUNT)
+        assert transport.requests[0].headers["x-session-affinity"] == "abc"
+
+    async def test_the_token_is_in_the_authorization_only(self) -> None:
+        workers, transport, _ = client(whole(OK))
+        await workers.run(RUN, ACCOUNT)
+        (request,) = transport.requests
+        headers = request.headers
+        del headers["authorization"]
+        assert ACCOUNT.token not in f"{request.url}{headers.raw}{request.content!r}"
+
+    async def test_the_limits_of_time(self) -> None:
+        options = {"connect_timeout_seconds": 1, "idle_timeout_seconds": 2, "request_timeout_seconds": 30}
+        workers, transport, _ = client(
+            whole(OK), streamed(frames({})), whole({"result": [], "success": True}), **options
+        )
+        await workers.run(RUN, ACCOUNT)
+        await workers.open(STREAM, ACCOUNT)
+        await workers.models(ACCOUNT)
+        whole_timeout = {"connect": 1, "read": 30, "write": 30, "pool": 1}
+        assert [request.extensions["timeout"] for request in transport.requests] == [
+            whole_timeout,
+            {"connect": 1, "read": 2, "write": 2, "pool": 1},
+            whole_timeout,
+        ]
+
+    async def test_a_body_that_is_no_json_is_refused(self) -> None:
+        workers, transport, _ = client()
+        with pytest.raises(Failure, match="64-bit") as caught:
+            await workers.run(Call(MODEL, f"run/{MODEL}", {"top_k": 2**70}), ACCOUNT)
+        assert caught.value.kind is FailureKind.BAD_REQUEST
+        assert transport.requests == []
+
+
+class TestReply:
+    @pytest.mark.parametrize(
+        ("answered", "body"),
+        [
+            ({"result": {"response": "a"}, "success": True, "errors": [], "messages": []}, {"response": "a"}),
+            ({"state": "Completed", "result": {"choices": []}, "provider": "x"}, {"choices": []}),
+            ({"success": True, "result": {"state": "Completed", "result": {"image": "i"}}}, {"image": "i"}),
+            ({"object": "chat.completion", "choices": []}, {"object": "chat.completion", "choices": []}),
+            ({"result": {"response": "a"}}, {"result": {"response": "a"}}),
+            ({"success": True, "result": [{"label": "cat"}]}, [{"label": "cat"}]),
+            ({"success": True, "result": "text"}, "text"),
+            ({"success": True, "result": None}, None),
+            ([1], [1]),
+        ],
+        ids=["envelope", "state", "both", "openai", "bare", "list", "text", "null", "bare-list"],
+    )
+    async def test_it_comes_out_of_its_envelopes(self, answered: Any, body: Any) -> None:
+        reply = await run(whole(answered))
+        assert reply.body == body
+        assert reply.raw == orjson.dumps(answered)
+
+    async def test_it_may_come_in_pieces(self) -> None:
+        response = answer(b'{"response"', b':"\xc3', b'\xa9"}', content_type="Application/JSON; charset=utf-8")
+        assert (await run(response)).body == {"response": "é"}
+        assert body_of(response).closed.is_set()
+
+    @pytest.mark.parametrize(
+        ("headers", "neurons"),
+        [({}, None), ({"cf-ai-neurons": "1.25"}, 1.25), ({"CF-AI-Neurons": "?"}, None)],
+    )
+    async def test_its_exact_charge(self, headers: dict[str, str], neurons: float | None) -> None:
+        response = whole(OK)
+        response.headers.update(headers)
+        assert (await run(response)).neurons == neurons
+
+    @pytest.mark.parametrize(
+        ("answered", "kind"),
+        [
+            ({"success": False, "errors": [{"code": 5007, "message": "No such model"}]}, FailureKind.MODEL_NOT_FOUND),
+            ({"error": {"message": "something"}}, FailureKind.SERVER),
+            ({"error": [{"code": 2009, "message": "Unauthorized"}], "result": []}, FailureKind.AUTHENTICATION),
+            ({"state": "Failed", "error": {"code": "provider_unavailable", "message": "m"}}, FailureKind.CAPACITY),
+            (
+                {"success": True, "result": {"state": "Failed", "error": {"code": "model_not_found", "message": "m"}}},
+                FailureKind.MODEL_NOT_FOUND,
+            ),
+        ],
+        ids=["success-false", "error", "gateway", "state-failed", "nested-state-failed"],
+    )
+    @pytest.mark.parametrize("call", [RUN, STREAM], ids=["run", "stream"])
+    async def test_a_200_may_be_a_failure(self, answered: Any, kind: FailureKind, call: Call) -> None:
+        with pytest.raises(Failure) as caught:
+            await client(whole(answered), max_tries=1)[0].open(call, ACCOUNT)
+        assert caught.value.kind is kind
+
+    @pytest.mark.parametrize(
+        ("body", "content_type"),
+        [
+            (b"<html>hello</html>", "text/html"),
+            (b'{"response":"a"}', "text/plain"),
+            (b'{"response":"a"}', None),
+            (b'{"response":', "application/json"),
+            (b"", "application/json"),
+        ],
+    )
+    async def test_what_cannot_be_read_is_broken(self, body: bytes, content_type: str | None) -> None:
+        response = answer(body, content_type=content_type)
+        with pytest.raises(Failure) as caught:
+            await run(response)
+        assert caught.value.kind is FailureKind.BROKEN
+        assert body_of(response).closed.is_set()
+
+    async def test_one_without_end_is_given_up(self) -> None:
+        mebibyte = b" " * 2**20
+        response = answer(*[mebibyte] * (LARGEST_REPLY // 2**20), b" ", b"never read")
+        with pytest.raises(Failure, match="too large") as caught:
+            await run(response)
+        assert caught.value.kind is FailureKind.BROKEN
+        assert body_of(response).closed.is_set()
+
+
+class TestStream:
+    async def test_events_come_in_the_batches_they_arrive_in(self) -> None:
+        first, second = frames({"response": "a"}, {"response": "b"}), frames({"response": "c"})
+        events = await opened(streamed(first[:7], first[7:], second + b"data: [DO", b"NE]\n\n"))
+        assert events.first == [b'{"response":"a"}', b'{"response":"b"}']
+        assert [batch async for batch in events] == [[b'{"response":"c"}'], [b"[DONE]"]]
+        assert events.is_closed
+        with pytest.raises(StopAsyncIteration):
+            await anext(events)
+
+    @pytest.mark.parametrize("content_type", [None, "text/plain", "application/octet-stream"])
+    async def test_whatever_is_not_json_counts_as_a_stream(self, content_type: str | None) -> None:
+        assert await read(await opened(answer(frames(1), content_type=content_type))) == [b"1"]
+
+    async def test_json_is_a_whole_reply(self) -> None:
+        call, reply = await client(whole(OK))[0].open(STREAM, ACCOUNT)
+        assert isinstance(reply, Reply)
+        assert (call, reply.body) == (STREAM, {"response": "hello"})
+
+    async def test_a_call_that_asks_for_none_is_run(self) -> None:
+        workers, transport, _ = client(whole(OK))
+        _, reply = await workers.open(RUN, ACCOUNT)
+        assert isinstance(reply, Reply)
+        assert transport.requests[0].extensions["timeout"]["read"] == 600
+
+    async def test_the_first_event_is_waited_for(self) -> None:
+        gate = asyncio.Event()
+        response = streamed(b": waiting\n\n", gate, frames("first"))
+        task = asyncio.create_task(opened(response))
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await body_of(response).is_waiting.wait()
+            assert not task.done()
+            gate.set()
+            assert (await task).first == [b'"first"']
+
+    async def test_a_tail_without_its_blank_line_comes_out(self) -> None:
+        assert await read(await opened(streamed(frames(1), b'data: {"resp'))) == [b"1", b'{"resp']
+
+    @pytest.mark.parametrize(
+        "frame",
+        [
+            {"error": {"message": "broke"}},
+            {"errors": [{"code": 8004, "message": "broke"}]},
+            {"success": False, "errors": []},
+            {"state": "Failed", "error": "broke"},
+        ],
+    )
+    async def test_a_failure_after_events_follows_them(self, frame: Any) -> None:
+        body = frames({"response": "a"}) + frames({"response": "b"}, frame, {"response": "c"})
+        for response in (streamed(body), streamed(*(body[i : i + 1] for i in range(len(body))))):
+            events, seen = await opened(response), list[bytes]()
+            with pytest.raises(Failure) as caught:
+                await read_into(seen, events)
+            assert seen == [b'{"response":"a"}', b'{"response":"b"}']
+            assert caught.value.kind is FailureKind.SERVER
+            with pytest.raises(StopAsyncIteration):
+                await anext(events)
+
+    async def test_words_about_errors_are_no_failure(self) -> None:
+        said = [{"response": '{"error": "x", "success": false, "Failed"}'}, {"errors": [], "success": True}, ["error"]]
+        broken = b'data: {"error\n\n'
+        assert await read(await opened(streamed(frames(*said) + broken))) == [*map(orjson.dumps, said), b'{"error']
+
+    async def test_one_that_breaks_off_is_broken_after_its_events(self) -> None:
+        response = streamed(frames("a"), httpx2.RemoteProtocolError("gone"), frames("b"))
+        workers, transport, _ = client(response)
+        _, events = await workers.open(STREAM, ACCOUNT)
+        assert isinstance(events, Events)
+        with pytest.raises(Failure) as caught:
+            await anext(events)
+        assert caught.value.kind is FailureKind.BROKEN
+        assert len(transport.requests) == 1
+        with pytest.raises(StopAsyncIteration):
+            await anext(events)
+
+    async def test_an_event_without_end_is_given_up(self) -> None:
+        events = await opened(streamed(frames("a"), *[b"x" * 2**20] * 17, b"\n\n" + frames("b")))
+        with pytest.raises(Failure, match="without an end"):
+            await anext(events)
+        with pytest.raises(StopAsyncIteration):
+            await anext(events)
+
+    async def test_closing_ends_the_answer(self) -> None:
+        response = streamed(frames("a"), frames("b", {"error": "no"}), frames("c"))
+        events = await opened(response)
+        await anext(events)
+        await events.aclose()
+        assert body_of(response).closed.is_set()
+        with pytest.raises(StopAsyncIteration):
+            await anext(events)
+
+    async def test_it_can_be_closed_while_it_is_read(self) -> None:
+        response = streamed(frames("a"), asyncio.Event())
+        events = await opened(response)
+        task = asyncio.create_task(read(events))
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await body_of(response).is_waiting.wait()
+            await events.aclose()
+            assert body_of(response).closed.is_set()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+
+class TestRetries:
+    @pytest.mark.parametrize(
+        ("outcome", "kind", "tries"),
+        [
+            (lambda: failed(*BUSY), FailureKind.CAPACITY, 3),
+            (lambda: failed(3050, 429), FailureKind.CAPACITY, 3),
+            (lambda: failed(1031, 500), FailureKind.SERVER, 3),
+            (lambda: answer(b"<html>", status=502, content_type="text/html"), FailureKind.SERVER, 3),
+            (lambda: answer(b"", status=408), FailureKind.TIMEOUT, 3),
+            (lambda: answer(b"", status=409), FailureKind.SERVER, 3),
+            (lambda: answer(b"", status=429), FailureKind.RATE_LIMIT, 3),
+            (lambda: httpx2.ConnectError("refused"), FailureKind.CONNECTION, 3),
+            (lambda: httpx2.ConnectTimeout("slow"), FailureKind.TIMEOUT, 3),
+            (lambda: httpx2.RemoteProtocolError("gone"), FailureKind.BROKEN, 3),
+            (lambda: answer(b"{", httpx2.ReadError("gone")), FailureKind.BROKEN, 3),
+            (lambda: failed(3036, 429), FailureKind.QUOTA, 1),
+            (lambda: failed(4006, 429), FailureKind.QUOTA, 1),
+            (lambda: failed(10000, 401), FailureKind.AUTHENTICATION, 1),
+            (lambda: failed(7003, 404), FailureKind.CONFIGURATION, 1),
+            (lambda: failed(5007, 400), FailureKind.MODEL_NOT_FOUND, 1),
+            (lambda: failed(5006, 400), FailureKind.BAD_REQUEST, 1),
+            (lambda: failed(5021, 413), FailureKind.CONTEXT_LENGTH, 1),
+            (lambda: httpx2.ReadTimeout("silent"), FailureKind.TIMEOUT, 1),
+            (lambda: answer(b"{", httpx2.ReadTimeout("silent")), FailureKind.TIMEOUT, 1),
+        ],
+    )
+    @pytest.mark.parametrize("call", [RUN, STREAM], ids=["run", "stream"])
+    async def test_what_is_worth_it_is_tried_three_times(
+        self, outcome: Callable[[], Any], kind: FailureKind, tries: int, call: Call
+    ) -> None:
+        outcomes = [outcome() for _ in range(tries)]
+        workers, transport, sleeper = client(*outcomes)
+        with pytest.raises(Failure) as caught:
+            await workers.open(call, ACCOUNT)
+        assert caught.value.kind is kind
+        assert (len(transport.requests), len(sleeper.waits)) == (tries, tries - 1)
+        assert all(body_of(each).closed.is_set() for each in outcomes if isinstance(each, httpx2.Response))
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            frames({"errors": [{"code": 3040, "message": "no capacity"}]}),
+            b": only a comment\n\n",
+            b"",
+            b"<html></html>",
+        ],
+        ids=["failure-frame", "comment", "nothing", "html"],
+    )
+    async def test_a_stream_that_fails_before_its_first_event_is_tried_again(self, body: bytes) -> None:
+        bad = [streamed(body), streamed(httpx2.ReadError("gone"))]
+        events = await opened(*bad, streamed(frames("a")))
+        assert events.first == [b'"a"']
+        assert all(body_of(response).closed.is_set() for response in bad)
+
+    async def test_a_stream_that_stays_empty_is_a_failure(self) -> None:
+        with pytest.raises(Failure, match="empty stream") as caught:
+            await opened(*(streamed(b"") for _ in range(3)))
+        assert caught.value.kind is FailureKind.BROKEN
+
+    async def test_the_second_try_may_succeed(self) -> None:
+        assert (await run(failed(*BUSY), whole(OK))).body == {"response": "hello"}
+
+    @pytest.mark.parametrize(("max_tries", "waits"), [(1, []), (2, [0.5]), (4, [0.5, 1, 2])])
+    async def test_waits_double(self, max_tries: int, waits: list[float]) -> None:
+        workers, _, sleeper = client(*(failed(*BUSY) for _ in range(max_tries)), max_tries=max_tries)
+        with pytest.raises(Failure):
+            await workers.run(RUN, ACCOUNT)
+        assert sleeper.waits == [pytest.approx(wait, rel=0.25) for wait in waits]
+
+    async def test_a_retry_after_is_honoured(self) -> None:
+        workers, _, sleeper = client(failed(*BUSY, retry_after="7"), failed(*BUSY, retry_after="0"), whole(OK))
+        await workers.run(RUN, ACCOUNT)
+        assert sleeper.waits == [7, pytest.approx(1, rel=0.25)]
+
+    async def test_a_long_retry_after_is_left_to_the_client(self) -> None:
+        seconds = int(LONGEST_WAIT_SECONDS) + 1
+        workers, transport, sleeper = client(failed(*BUSY, retry_after=str(seconds)))
+        with pytest.raises(Failure) as caught:
+            await workers.run(RUN, ACCOUNT)
+        assert (caught.value.retry_after_seconds, len(transport.requests), sleeper.waits) == (seconds, 1, [])
+
+    async def test_a_wait_past_the_deadline_is_left_to_the_client(self) -> None:
+        workers, _, sleeper = client(failed(*BUSY, retry_after="10"), request_timeout_seconds=9)
+        with pytest.raises(Failure) as caught:
+            await workers.run(RUN, ACCOUNT)
+        assert (caught.value.kind, caught.value.retry_after_seconds, sleeper.waits) == (FailureKind.CAPACITY, 10, [])
+
+    async def test_the_deadline_ends_a_wait(self) -> None:
+        with pytest.raises(Failure) as caught:
+            await run(failed(*BUSY), request_timeout_seconds=0.7, sleep=never)
+        assert caught.value.kind is FailureKind.TIMEOUT
+
+    async def test_the_deadline_ends_a_request(self) -> None:
+        with pytest.raises(Failure) as caught:
+            await run(never, request_timeout_seconds=0.01)
+        assert caught.value.kind is FailureKind.TIMEOUT
+
+    @pytest.mark.parametrize("response", [lambda: answer(b"{", asyncio.Event()), lambda: streamed(asyncio.Event())])
+    async def test_the_deadline_ends_an_answer_before_its_first_event(
+        self, response: Callable[[], httpx2.Response]
+    ) -> None:
+        silent = response()
+        with pytest.raises(Failure) as caught:
+            await opened(silent, request_timeout_seconds=0.01)
+        assert caught.value.kind is FailureKind.TIMEOUT
+        assert body_of(silent).closed.is_set()
+
+    async def test_the_deadline_is_none_of_the_events_after_the_first(self) -> None:
+        gate = asyncio.Event()
+        events = await opened(streamed(frames("a"), gate, frames("b")), request_timeout_seconds=0.01)
+        asyncio.get_running_loop().call_later(0.05, gate.set)
+        assert await read(events) == [b'"a"', b'"b"']
+
+
+class TestCancellation:
+    async def test_in_a_wait(self) -> None:
+        is_waiting = asyncio.Event()
+
+        async def sleep(_: float) -> None:
+            is_waiting.set()
+            await asyncio.Event().wait()
+
+        workers, transport, _ = client(failed(*BUSY), sleep=sleep)
+        await cancelled(workers.run(RUN, ACCOUNT), is_waiting)
+        assert len(transport.requests) == 1
+
+    @pytest.mark.parametrize("call", [RUN, STREAM], ids=["run", "stream"])
+    async def test_before_the_answer(self, call: Call) -> None:
+        is_asked = asyncio.Event()
+
+        async def hang(request: httpx2.Request) -> httpx2.Response:
+            is_asked.set()
+            return await never(request)
+
+        workers, transport, _ = client(hang)
+        await cancelled(workers.open(call, ACCOUNT), is_asked)
+        assert len(transport.requests) == 1
+
+    @pytest.mark.parametrize("response", [lambda: answer(b"{", asyncio.Event()), lambda: streamed(asyncio.Event())])
+    async def test_in_an_answer_closes_it(self, response: Callable[[], httpx2.Response]) -> None:
+        silent = response()
+        await cancelled(opened(silent), body_of(silent).is_waiting)
+        assert body_of(silent).closed.is_set()
+
+
+class TestSecondCalls:
+    OTHER = Call(MODEL, f"run/{MODEL}", {"prompt": "other"})
+
+    def again(self, seen: list[Any], changed: Call | None) -> Callable[[Call, Reply | Failure], Call | None]:
+        def decide(call: Call, outcome: Reply | Failure) -> Call | None:
+            seen.append((call, outcome.kind if isinstance(outcome, Failure) else outcome.body))
+            return changed
+
+        return decide
+
+    async def test_a_failure_may_be_mended(self) -> None:
+        workers, transport, _ = client(failed(5021, 413), whole(OK))
+        seen: list[Any] = []
+        call, reply = await workers.run(RUN, ACCOUNT, self.again(seen, self.OTHER))
+        assert (call, reply.body) == (self.OTHER, {"response": "hello"})
+        assert seen == [(RUN, FailureKind.CONTEXT_LENGTH)]
+        assert transport.bodies == [{"prompt": "hi"}, {"prompt": "other"}]
+
+    async def test_a_reply_may_be_mended(self) -> None:
+        workers, transport, _ = client(whole({}), streamed(frames("a")))
+        seen: list[Any] = []
+        call, events = await workers.open(STREAM, ACCOUNT, self.again(seen, replace(self.OTHER, stream=True)))
+        assert isinstance(events, Events)
+        assert (call.body, events.first, seen) == ({"prompt": "other"}, [b'"a"'], [(STREAM, {})])
+        assert len(transport.requests) == 2
+
+    async def test_what_need_not_be_mended_is_left(self) -> None:
+        seen: list[Any] = []
+        workers, _, _ = client(whole(OK), failed(5007, 400))
+        call, _reply = await workers.run(RUN, ACCOUNT, self.again(seen, None))
+        assert call is RUN
+        with pytest.raises(Failure):
+            await workers.run(RUN, ACCOUNT, self.again(seen, None))
+        assert seen == [(RUN, {"response": "hello"}), (RUN, FailureKind.MODEL_NOT_FOUND)]
+
+    async def test_events_are_not_mended(self) -> None:
+        seen: list[Any] = []
+        call, _events = await client(streamed(frames("a")))[0].open(STREAM, ACCOUNT, self.again(seen, self.OTHER))
+        assert (call, seen) == (STREAM, [])
+
+    async def test_the_second_call_is_the_last(self) -> None:
+        seen: list[Any] = []
+        workers, transport, sleeper = client(failed(5021, 413), failed(*BUSY), failed(5021, 413))
+        with pytest.raises(Failure) as caught:
+            await workers.run(RUN, ACCOUNT, self.again(seen, self.OTHER))
+        assert caught.value.kind is FailureKind.CONTEXT_LENGTH
+        assert (len(transport.requests), len(sleeper.waits), len(seen)) == (3, 1, 1)
+
+    async def test_both_calls_have_one_deadline(self) -> None:
+        async def slow(_: httpx2.Request) -> httpx2.Response:
+            await asyncio.sleep(0.2)
+            return failed(5021, 413)
+
+        workers, transport, sleeper = client(slow, failed(*BUSY, retry_after="10"), request_timeout_seconds=10.1)
+        with pytest.raises(Failure) as caught:
+            await workers.run(RUN, ACCOUNT, self.again([], self.OTHER))
+        assert caught.value.kind is FailureKind.CAPACITY
+        assert (len(transport.requests), sleeper.waits) == (2, [])
+
+
+class TestRaw:
+    @staticmethod
+    async def asked(response: Any, **options: Any) -> tuple[Raw, httpx2.Request]:
+        workers, transport, _ = client(response, **options)
+        raw = await workers.raw(f"run/{MODEL}?queueRequest=true", "audio/wav", b"RIFF", ACCOUNT)
+        return raw, transport.requests[0]
+
+    async def test_a_body_goes_as_it_is(self) -> None:
+        _, request = await self.asked(whole(OK))
+        assert (request.method, str(request.url)) == ("POST", f"{BASE}/run/{MODEL}?queueRequest=true")
+        assert (request.headers["content-type"], request.content) == ("audio/wav", b"RIFF")
+
+    async def test_json_comes_whole_with_its_envelope(self) -> None:
+        response = whole(OK, cf_ai_neurons="2")
+        raw, _ = await self.asked(response)
+        assert (raw.content_type, raw.body, raw.neurons) == (b"application/json", orjson.dumps(OK), 2)
+        assert body_of(response).closed.is_set()
+
+    async def test_anything_else_comes_piece_by_piece(self) -> None:
+        response = answer(b"ID3", b"\x00", content_type="audio/mpeg")
+        raw, _ = await self.asked(response)
+        assert (raw.content_type, raw.body) == (b"audio/mpeg", None)
+        assert [piece async for piece in raw] == [b"ID3", b"\x00"]
+        assert body_of(response).closed.is_set()
+
+    async def test_an_answer_that_breaks_off_is_a_failure(self) -> None:
+        response = answer(b"ID3", httpx2.ReadError("gone"), content_type="audio/mpeg")
+        raw, _ = await self.asked(response)
+        pieces = aiter(raw)
+        assert await anext(pieces) == b"ID3"
+        with pytest.raises(Failure) as caught:
+            await anext(pieces)
+        assert caught.value.kind is FailureKind.BROKEN
+        assert body_of(response).closed.is_set()
+
+    @pytest.mark.parametrize(
+        "response", [lambda: failed(5007, 400), lambda: failed(5007, 200)], ids=["by-status", "by-body"]
+    )
+    async def test_a_failure_is_raised(self, response: Callable[[], httpx2.Response]) -> None:
+        refused = response()
+        with pytest.raises(Failure) as caught:
+            await self.asked(refused)
+        assert caught.value.kind is FailureKind.MODEL_NOT_FOUND
+        assert body_of(refused).closed.is_set()
+
+
+class TestModels:
+    async def test_pages_are_read_up_to_one_that_brings_nothing(self) -> None:
+        rows = [{"name": f"@cf/a/{i}"} for i in range(5)]
+        pages = [{"success": True, "result": page} for page in (rows[:3], [*rows[3:], "no row"], [])]
+        workers, transport, _ = client(*map(whole, pages))
+        assert await workers.models(ACCOUNT) == rows
+        assert [(request.method, str(request.url), request.content) for request in transport.requests] == [
+            ("GET", f"{BASE}/models/search?per_page=100&page={page}", b"") for page in (1, 2, 3)
+        ]
+        assert transport.requests[0].headers["authorization"] == "Bearer token-of-acc0"
+
+    async def test_a_page_that_is_repeated_is_the_last(self) -> None:
+        page = {"success": True, "result": [{"name": "@cf/a/b"}]}
+        assert await client(whole(page), whole(page))[0].models(ACCOUNT) == [{"name": "@cf/a/b"}]
+
+    async def test_pages_without_end_have_one(self) -> None:
+        pages = [whole({"success": True, "result": [{"name": f"@cf/a/{i}"}]}) for i in range(MOST_PAGES)]
+        assert len(await client(*pages)[0].models(ACCOUNT)) == MOST_PAGES
+
+    async def test_what_is_no_list_is_an_empty_one(self) -> None:
+        assert await client(whole({"success": True, "result": {"data": []}}))[0].models(ACCOUNT) == []
+
+    async def test_failures_are_tried_again_and_raised(self) -> None:
+        workers, transport, _ = client(failed(*BUSY), failed(10000, 403))
+        with pytest.raises(Failure) as caught:
+            await workers.models(ACCOUNT)
+        assert (caught.value.kind, len(transport.requests)) == (FailureKind.AUTHENTICATION, 2)
