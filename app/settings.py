@@ -3,6 +3,7 @@
 import ipaddress
 from functools import cached_property
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -14,13 +15,15 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-def _no_slash(value: str) -> str:
+def _base_url(value: str) -> str:
+    """Without a slash at the end. Raises ValueError for a port that is none."""
+    urlsplit(value).port  # noqa: B018 - it is read to be checked
     return value.rstrip("/")
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
-Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+"), AfterValidator(_no_slash)]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+"), AfterValidator(_base_url)]
 
 
 class Settings(BaseSettings):

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
 from importlib import resources
 from typing import Any, Literal
 
@@ -64,6 +64,8 @@ class Quirks:
     """An embedding model that also takes `query` and `contexts` and scores them, as a reranker does."""
     max_call_tokens: int | None = None
     """What all texts of one call may have together."""
+    fill_in_middle: tuple[str, str, str] | None = None
+    """The marks around prompt and suffix of a model that was trained to fill in between: before, between, behind."""
     license_prompt: str | None = None
     """A prompt that has to be sent once per account before the model answers (error 5016)."""
 
@@ -162,6 +164,7 @@ class Catalog:
                 self._patterns.append(alias)
             else:
                 self._exact.setdefault(alias.name, alias)
+        self._any_pattern = re.compile("|".join(translate(alias.name) for alias in self._patterns) or r"(?!)")
         self.names = [model.id for model in self if model.is_listed] + list(self._exact)
 
     @classmethod
@@ -180,6 +183,7 @@ class Catalog:
         for alias in own:
             try:
                 catalog.resolve(alias.model)
+                catalog.resolve(alias.picture_model or alias.model)
             except ModelNotFoundError as failure:
                 raise ValueError(f"MODEL_ALIASES: {alias.name!r} leads to no model. {failure}") from failure
         return catalog
@@ -211,7 +215,7 @@ class Catalog:
 
     def _alias(self, name: str) -> Alias | None:
         exact = self._exact.get(name)
-        if exact or name in self._models:
+        if exact or name in self._models or not self._any_pattern.match(name):
             return exact
         return next((alias for alias in self._patterns if fnmatchcase(name, alias.name)), None)
 

@@ -13,6 +13,10 @@ LOOSE = ConfigDict(extra="allow")
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
+ToolName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+
 
 @with_config(LOOSE)
 class ImageURL(TypedDict):
@@ -25,7 +29,7 @@ class Part(TypedDict, total=False):
 
     type: str
     text: str | None
-    image_url: ImageURL | str
+    image_url: ImageURL | str | None
     refusal: str | None
 
 
@@ -58,7 +62,7 @@ class Message(TypedDict):
 
 @with_config(LOOSE)
 class Function(TypedDict):
-    name: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    name: ToolName
     description: NotRequired[str | None]
     parameters: NotRequired[dict[str, Any] | None]
 
@@ -69,7 +73,7 @@ class Tool(TypedDict, total=False):
 
     type: str
     function: Function
-    name: str
+    name: ToolName
     description: str | None
     parameters: dict[str, Any] | None
 
@@ -97,7 +101,7 @@ class ChatCompletionRequest(BaseModel):
     stop: str | list[str] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    seed: int | None = None
+    seed: Seed | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     logit_bias: dict[str, float] | None = None

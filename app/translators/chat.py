@@ -1,4 +1,4 @@
-"""Chat completions, from OpenAI's request to the calls that answer it, and what to try when one of them fails.
+"""Chat completions, from OpenAI's request to the calls that answer it.
 
 A model's row names the dialect it reads: `prompt-or-messages` runs natively at `ai/run/{model}`, which alone has
 `top_k`, `repetition_penalty`, `lora` and the bare JSON schema; `chat-completions` goes to `ai/v1/chat/completions`,
@@ -9,20 +9,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import orjson
-
-from app.calls import Call, Failure, FailureKind, Reply
+from app.calls import Call
+from app.catalog import Model
 from app.errors import BadRequestError
 from app.schemas.chat import ChatCompletionRequest
 from app.translators import json_mode, tools
 from app.translators.base import Context, Picture, Plan, Translator
-from app.translators.chat_reader import ChatReader, Reading
+from app.translators.budget import max_tokens
+from app.translators.chat_again import again
+from app.translators.chat_reader import Reading
 from app.translators.chat_writer import ChatStream, to_completion
 from app.translators.json_mode import Wanted
-from app.translators.thinking import COUSINS, Thinking, to_thinking, wanted_effort
+from app.translators.sources import asked_source
+from app.translators.thinking import COUSINS, Thinking, thinking_of
 from app.translators.tokens import estimate_tokens
 from app.translators.tools import Offer
-from app.translators.turns import Turn, call_ids, pictures_in, to_turns
+from app.translators.turns import Turn, call_ids, instruct, pictures_in, to_turns
 
 Body = dict[str, Any]
 
@@ -30,15 +32,15 @@ HANDLED = frozenset(
     {
         "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "stop", "seed",
         "tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "response_format",
-        "reasoning_effort", *COUSINS,
+        "reasoning_effort", "prompt_cache_key", *COUSINS,
     }
 )  # fmt: skip
 """Fields that are put in the model's terms one by one. All others are passed on as they came."""
 
 HARMLESS = frozenset(
     {
-        "user", "store", "metadata", "service_tier", "prompt_cache_key", "prompt_cache_retention", "safety_identifier",
-        "prediction", "verbosity", "web_search_options", "modalities", "audio",
+        "user", "store", "metadata", "service_tier", "prompt_cache_retention", "safety_identifier", "prediction",
+        "verbosity", "web_search_options", "modalities", "audio",
     }
 )  # fmt: skip
 """OpenAI's fields without a counterpart that don't change what an answer means."""
@@ -46,8 +48,11 @@ HARMLESS = frozenset(
 REFUSED = frozenset({"prompt", "requests", "raw"})
 """Fields of `ai/run` that would make another request of a chat."""
 
-MARGIN = 64
-"""Tokens left free between an estimated prompt, its answer and the end of the context window."""
+SEEDS = {"chat-completions": range(-(2**63), 2**63), "prompt-or-messages": range(1, 10**10)}
+"""Source of the second: Cloudflare's docs, Workers AI, the native models' schemas."""
+
+LEAST_TOP_P = 0.001
+"""OpenAI takes 0, Workers AI and vLLM take what is above it."""
 
 PER_PICTURE = 1500
 """Tokens that a picture is taken for: the larger vision models need about that for 2048 pixels."""
@@ -68,8 +73,7 @@ class Wish:
 
     @property
     def has_json_mode(self) -> bool:
-        """Whether JSON can be asked for in the model's own terms; with tools beside it it can't."""
-        return self.context.model.can("json-mode") and not self.offer.is_open
+        return _has_json_mode(self.context.model, self.offer)
 
 
 def to_plan(request: ChatCompletionRequest, context: Context) -> Plan[ChatCompletionRequest]:
@@ -78,27 +82,44 @@ def to_plan(request: ChatCompletionRequest, context: Context) -> Plan[ChatComple
     body, ignored = _body(wish)
     is_whole = not request.stream or wish.wanted is not None or _needs_check(wish)
     call = _call(context, body, stream=not is_whole)
-    calls = tuple(_choice(call, i, request.seed) for i in range(request.n or 1))
+    calls = tuple(_choice(call, i, context.model) for i in range(request.n or 1))
     return Plan(request, context, calls, ignored, _reading(wish))
 
 
 def _wish(request: ChatCompletionRequest, context: Context) -> Wish:
     offer, wanted = tools.to_offer(request), json_mode.to_wanted(request.response_format)
-    thinking = to_thinking(wanted_effort(request), context.model)
+    if offer.is_open and not context.model.can("function-calling"):
+        raise BadRequestError(
+            f"The model '{context.name}' can't call tools. GET /v1/models lists those with 'function-calling'.",
+            param="functions" if offer.is_legacy else "tools",
+            code="unsupported_parameter",
+        )
+    thinking = thinking_of(request, context.model)
     turns = to_turns(request.messages, context)
     if thinking.suffix:
         _append(turns, thinking.suffix)
-    texts = [turn["content"] for turn in turns]
-    tokens = sum(_tokens(content) for content in texts) + 4 * len(turns)
+    if wanted and not _has_json_mode(context.model, offer):
+        instruct(turns, json_mode.instruction(wanted), context.model)
+    return Wish(request, context, offer, wanted, thinking, turns, _tokens(turns, offer))
+
+
+def _has_json_mode(model: Model, offer: Offer) -> bool:
+    """Whether JSON can be asked for in the model's own terms; with tools beside it it can't."""
+    return model.can("json-mode") and not offer.is_open
+
+
+def _tokens(turns: list[Turn], offer: Offer) -> int:
+    """Of the whole prompt, estimated."""
+    tokens = 4 * len(turns)
+    for turn in turns:
+        content = turn["content"]
+        for part in content if isinstance(content, list) else [{"text": content}]:
+            tokens += estimate_tokens(part["text"]) if "text" in part else PER_PICTURE
+        for call in turn.get("tool_calls", ()):
+            tokens += estimate_tokens(call["function"]["arguments"])
     if offer.functions:
-        tokens += estimate_tokens(orjson.dumps(list(offer.functions.values())).decode())
-    return Wish(request, context, offer, wanted, thinking, turns, tokens)
-
-
-def _tokens(content: str | list[Any]) -> int:
-    if isinstance(content, str):
-        return estimate_tokens(content)
-    return sum(estimate_tokens(part["text"]) if "text" in part else PER_PICTURE for part in content)
+        tokens += estimate_tokens(asked_source(list(offer.functions.values()), "tools"))
+    return tokens
 
 
 def _append(turns: list[Turn], suffix: str) -> None:
@@ -123,24 +144,36 @@ def _body(wish: Wish) -> tuple[Body, tuple[str, ...]]:
     }
     for field in REFUSED & given.keys():
         raise BadRequestError(f"'{field}' is not a field of chat completions.", param=field, code="unknown_parameter")
-    if "audio" in (given.get("modalities") or ()):
+    if isinstance(modalities := given.get("modalities"), list | str) and "audio" in modalities:
         raise BadRequestError("Answers can't be spoken.", param="modalities", code="unsupported_parameter")
-    ignored = [key for key in given if key in HARMLESS] + list(wish.offer.ignored)
+    ignored = [key for key in given if key in HARMLESS] + [*wish.offer.ignored, *wish.thinking.unheard]
     body: Body = {key: value for key, value in given.items() if key not in HARMLESS}
     body["messages"] = wish.turns
-    body["max_tokens"] = _max_tokens(wish)
-    if not wish.thinking.is_honoured:
-        ignored.append("reasoning_effort")
-    if wish.thinking.fields:
-        kwargs = given.get("chat_template_kwargs", {}) | wish.thinking.fields.get("chat_template_kwargs", {})
-        body |= dict(wish.thinking.fields) | ({"chat_template_kwargs": kwargs} if kwargs else {})
-    if wish.wanted and not wish.has_json_mode:
-        _instruct(wish.turns, json_mode.instruction(wish.wanted))
-    INPUTS[wish.context.model.input_shape](wish, body, ignored)
+    asked = wish.request.max_completion_tokens or wish.request.max_tokens
+    body["max_tokens"] = max_tokens(wish.context, asked, wish.prompt_tokens)
+    body |= _thinking_fields(wish.thinking, given.get("chat_template_kwargs"))
+    if "top_p" in body:
+        body["top_p"] = max(body["top_p"], LEAST_TOP_P)
+    seed, shape = wish.request.seed, wish.context.model.input_shape
+    if seed is not None and seed in SEEDS[shape]:
+        body["seed"] = seed
+    elif seed is not None:
+        ignored.append("seed")
+    INPUTS[shape](wish, body)
     return body, tuple(ignored)
 
 
-def _to_chat(wish: Wish, body: Body, _ignored: list[str]) -> None:
+def _thinking_fields(thinking: Thinking, kwargs: Any) -> Body:
+    """With the caller's own template options, which win: ours may come from the name of the model only."""
+    if kwargs is None:
+        return dict(thinking.fields)
+    if not isinstance(kwargs, dict):
+        param = "chat_template_kwargs"
+        raise BadRequestError("chat_template_kwargs must be an object.", param=param, code="invalid_value")
+    return {**thinking.fields, "chat_template_kwargs": thinking.fields.get("chat_template_kwargs", {}) | kwargs}
+
+
+def _to_chat(wish: Wish, body: Body) -> None:
     """OpenAI's dialect: `ai/v1/chat/completions`."""
     request, offer = wish.request, wish.offer
     if offer.functions:
@@ -150,16 +183,14 @@ def _to_chat(wish: Wish, body: Body, _ignored: list[str]) -> None:
         if offer.choice == "named":
             body["tool_choice"] = {"type": "function", "function": {"name": next(iter(offer.functions))}}
     if request.stops:
-        body["stop"] = list(request.stops[:4])
-    if request.seed is not None:
-        body["seed"] = request.seed
+        body["stop"] = list(request.stops[:4])  # upstream takes no more; the reader enforces all
     if wish.wanted and wish.has_json_mode:
         body["response_format"] = json_mode.enveloped(wish.wanted)
 
 
-def _to_native(wish: Wish, body: Body, ignored: list[str]) -> None:
+def _to_native(wish: Wish, body: Body) -> None:
     """Cloudflare's own dialect: `ai/run/{model}`. `stop` is unknown to it and enforced by the reader."""
-    request, offer = wish.request, wish.offer
+    offer = wish.offer
     for field in ("logprobs", "top_logprobs", "logit_bias"):
         if body.pop(field, None):
             raise BadRequestError(
@@ -168,22 +199,16 @@ def _to_native(wish: Wish, body: Body, ignored: list[str]) -> None:
     if offer.is_open:
         body["tools"] = tools.strict(offer)
         body["tool_choice"] = "required" if offer.is_forced else "auto"
-    if "top_p" in body:
-        body["top_p"] = max(body["top_p"], 0.001)
-    if request.seed is not None:
-        if 1 <= request.seed <= 9_999_999_999:
-            body["seed"] = request.seed
-        else:
-            ignored.append("seed")
     if wish.wanted and wish.has_json_mode:
         body["response_format"] = json_mode.bare(wish.wanted)
     license_prompt = wish.context.model.quirks.license_prompt
-    if license_prompt and [turn["content"] for turn in wish.turns] == [license_prompt]:
+    is_bare = not (wish.wanted or offer.is_open)
+    if license_prompt and is_bare and [turn["content"] for turn in wish.turns] == [license_prompt]:
         del body["messages"]
         body["prompt"] = license_prompt
 
 
-INPUTS: dict[str, Callable[[Wish, Body, list[str]], None]] = {
+INPUTS: dict[str, Callable[[Wish, Body], None]] = {
     "chat-completions": _to_chat,
     "prompt-or-messages": _to_native,
 }
@@ -191,34 +216,20 @@ PATHS = {"chat-completions": "v1/chat/completions", "prompt-or-messages": "run/{
 
 
 def _call(context: Context, body: Body, *, stream: bool) -> Call:
-    path = PATHS[context.model.input_shape].format(model=context.model.id)
-    named = {"model": context.model.id} if context.model.input_shape == "chat-completions" else {}
-    return Call(context.model.id, path, named | body | {"stream": stream}, stream, context.affinity)
+    shape = context.model.input_shape
+    path = PATHS[shape].format(model=context.model.id)
+    named = {"model": context.model.id} if shape == "chat-completions" else {}
+    options = {"stream_options": {"include_usage": True}} if stream and shape == "chat-completions" else {}
+    return Call(context.model.id, path, named | body | {"stream": stream} | options, stream, context.affinity)
 
 
-def _choice(call: Call, i: int, seed: int | None) -> Call:
+def _choice(call: Call, i: int, model: Model) -> Call:
     """The same call for another choice: with a fixed seed the answers would be equal."""
-    return replace(call, body=call.body | {"seed": seed + i}) if i and "seed" in call.body and seed else call
-
-
-def _max_tokens(wish: Wish) -> int:
-    """What the caller wants, as far as the model and its context window have room. Always sent: else it is 256."""
-    model, request = wish.context.model, wish.request
-    asked = request.max_completion_tokens or request.max_tokens
-    tokens = asked or wish.context.default_max_tokens or model.default_max_tokens
-    if model.max_output_tokens:
-        tokens = min(tokens, model.max_output_tokens)
-    if model.context_window:
-        tokens = min(tokens, max(model.context_window - wish.prompt_tokens - MARGIN, MARGIN))
-    return tokens
-
-
-def _instruct(turns: list[Turn], text: str) -> None:
-    """Add to the system's turn, which is the first."""
-    if turns[0]["role"] == "system":
-        turns[0]["content"] += f"\n\n{text}"
-    else:
-        turns.insert(0, {"role": "system", "content": text})
+    if not i or "seed" not in call.body:
+        return call
+    seeds = SEEDS[model.input_shape]
+    seed = seeds.start + (call.body["seed"] + i - seeds.start) % (seeds.stop - seeds.start)
+    return replace(call, body=call.body | {"seed": seed})
 
 
 def _reading(wish: Wish) -> Reading:
@@ -233,78 +244,6 @@ def _reading(wish: Wish) -> Reading:
     )
 
 
-def again(plan: Plan[ChatCompletionRequest], call: Call, outcome: Reply | Failure) -> Call | None:
-    """A changed call after an outcome that it can mend; None for all others."""
-    if isinstance(outcome, Reply):
-        return _after_reply(plan, call, outcome)
-    if outcome.kind is FailureKind.CONTEXT_LENGTH:
-        return _shorter(call, outcome)
-    if outcome.kind in (FailureKind.JSON_MODE, FailureKind.NO_JSON_MODE) and "response_format" in call.body:
-        return _instructed(plan, call)
-    return None
-
-
-def _after_reply(plan: Plan[ChatCompletionRequest], call: Call, reply: Reply) -> Call | None:
-    reader = ChatReader(plan.reading, call)
-    try:
-        reader.read(reply)
-    except Failure as failure:
-        if failure.kind is FailureKind.JSON_MODE:
-            return _instructed(plan, call) if "response_format" in call.body else _corrected(call, reader, failure)
-        if call.stream:  # a stream answered by an empty object, as gpt-oss and kimi do at times
-            return replace(call, body=call.body | {"stream": False}, stream=False)
-        return None
-    if plan.reading.offer.is_forced and not reader.has_tool_calls and reader.finish_reason != "length":
-        return _pressed(call, plan.reading.offer)
-    return None
-
-
-def _shorter(call: Call, failure: Failure) -> Call | None:
-    """With an answer that fits behind the prompt: Cloudflare counts both, and its message says how much there is."""
-    if not failure.context_window or not failure.prompt_tokens:
-        return None
-    asked = call.body["max_tokens"]
-    prompt_tokens = failure.prompt_tokens
-    if prompt_tokens > failure.context_window:  # the number is the sum of both
-        prompt_tokens -= asked
-    room = failure.context_window - prompt_tokens - MARGIN
-    return replace(call, body=call.body | {"max_tokens": room}) if MARGIN <= room < asked else None
-
-
-def _instructed(plan: Plan[ChatCompletionRequest], call: Call) -> Call:
-    """JSON by prompt, after a JSON mode that is none."""
-    body = {key: value for key, value in call.body.items() if key != "response_format"}
-    turns = [dict(turn) for turn in body["messages"]]
-    _instruct(turns, json_mode.instruction(plan.reading.wanted))
-    return replace(call, body=body | {"messages": turns})
-
-
-def _corrected(call: Call, reader: ChatReader, failure: Failure) -> Call:
-    """The same question once more, with the answer that was no good and what was wrong with it."""
-    turns = [
-        *call.body["messages"],
-        {"role": "assistant", "content": reader.text},
-        {"role": "user", "content": f"{failure.message} Answer again, with the JSON only."},
-    ]
-    return replace(call, body=call.body | {"messages": turns})
-
-
-def _pressed(call: Call, offer: Offer) -> Call:
-    """The same question with the demand for a tool in words, and in a form that the reader finds in a text."""
-    names = " or ".join(offer.functions)
-    turns = [dict(turn) for turn in call.body["messages"]]
-    demand = (
-        f"You must call the tool {names} now. If you cannot call it directly, answer with nothing but "
-        'JSON of the form {"name": "<tool>", "arguments": {...}}.'
-    )
-    _instruct(turns, demand)
-    return replace(call, body=call.body | {"messages": turns})
-
-
-def _to_stream(plan: Plan[ChatCompletionRequest]) -> ChatStream:
-    return ChatStream(plan)
-
-
 def _pictures(request: ChatCompletionRequest) -> list[Picture]:
     return pictures_in(request.messages)
 
@@ -314,7 +253,7 @@ chat = Translator(
     endpoint="/v1/chat/completions",
     to_plan=to_plan,
     from_replies=to_completion,
-    to_stream=_to_stream,
+    to_stream=ChatStream,
     again=again,
     pictures=_pictures,
 )

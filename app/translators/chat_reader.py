@@ -13,9 +13,10 @@ import orjson
 
 from app.calls import Call, Failure, FailureKind, Reply, Usage
 from app.translators import json_mode
-from app.translators.deltas import Delta, Text, Thought, ToolCall
+from app.translators.deltas import Delta, Text, Thought, ToolCall, joined
 from app.translators.json_mode import Wanted
 from app.translators.leaks import LeakCatcher
+from app.translators.sources import said_source
 from app.translators.stops import StopCutter
 from app.translators.thoughts import ThoughtSplitter
 from app.translators.tokens import estimate_tokens
@@ -32,6 +33,9 @@ FINISH_REASONS = {
     "content_filter": "content_filter",
 }
 """What models say -> what OpenAI has. Others, `null` and `unknown` among them, are derived from the answer."""
+
+CUT = ("length", "content_filter")
+"""The finish_reasons of answers that end before their end."""
 
 NUMBER = re.compile(rb'"(?:response|content)"\s*:\s*(-?[0-9.eE+-]+)')
 
@@ -58,18 +62,20 @@ class ChatReader:
         self._max_tokens = call.body["max_tokens"]
         offer = reading.offer
         self._thoughts = ThoughtSplitter(reading.think_tags == "untagged") if reading.think_tags != "none" else None
-        self._leaks = LeakCatcher(offer.functions, forced=offer.is_forced) if offer.is_open else None
+        self._leaks = LeakCatcher(offer.functions, forced=offer.forced) if offer.is_open else None
         self._stops = StopCutter(reading.stops) if reading.stops else None
         self._is_plain = not (self._thoughts or self._leaks or self._stops)
-        self._tools = ToolCallReader(f"{reading.id}{choice or ''}n", reading.used_ids, offer.is_parallel)
+        root = f"{reading.id}{choice or ''}n"
+        self._tools = ToolCallReader(root, reading.used_ids, offer.is_parallel, keeps_ids=not choice)
         self._said: list[str] = []
-        self._thought_tokens = 0
+        self._thought: list[str] = []
         self._logprobs: dict[str, Any] | None = None
         self._usage: dict[str, Any] = {}
         self._finish: str | None = None
         self._is_ended = False
         self.neurons: float | None = None
-        self.finish_reason = "stop"
+        self.finish_reason = ""
+        """As OpenAI has it, once the answer is closed."""
 
     @property
     def is_done(self) -> bool:
@@ -77,8 +83,9 @@ class ChatReader:
         return self._stops is not None and self._stops.is_stopped
 
     @property
-    def has_tool_calls(self) -> bool:
-        return bool(self._tools)
+    def lacks_call(self) -> bool:
+        """Whether the answer is over without the tool call that was asked for."""
+        return self._reading.offer.is_forced and not self._tools and self.finish_reason == "stop"
 
     @property
     def text(self) -> str:
@@ -99,21 +106,23 @@ class ChatReader:
         return self._event(event, payload)
 
     def read(self, reply: Reply) -> list[Delta]:
-        """A whole reply. Raises Failure if there is no answer in it, or not the JSON that was wanted."""
+        """A whole reply. Raises Failure if there is no answer in it, or not the JSON or the call that was wanted."""
         self.neurons = reply.neurons
         self._is_ended = True
-        deltas = self._body(reply.body, reply.raw)
-        if json_mode.REFUSAL in self.text:
-            raise Failure(FailureKind.JSON_MODE, "The model could not keep to the JSON schema.", status=502)
-        deltas += self.close()
-        if self._reading.wanted and not self._tools and self.finish_reason != "length":
-            checked = json_mode.to_json(self.text, self._reading.wanted)
-            deltas = [delta for delta in deltas if not isinstance(delta, Text)] + [Text(checked)]
+        deltas = self._body(reply.body, reply.raw) + self.close()
+        if self._thoughts and self._thoughts.was_answer:
+            deltas = [delta for delta in deltas if not isinstance(delta, Thought)]
+        if self.lacks_call:
+            message = "The model answered without calling the tool that it was told to."
+            raise Failure(FailureKind.BROKEN, message, status=502)
+        wanted = self._reading.wanted
+        if wanted and not self._tools and (self.finish_reason not in CUT or json_mode.REFUSAL in self.text):
+            deltas = _as_json(deltas, json_mode.to_json(self.text, wanted))
         return deltas
 
     def close(self) -> list[Delta]:
         """The end of the answer. Raises Failure if it ended too early: it must not look whole."""
-        if not (self._is_ended or self._finish or self.is_done):
+        if not (self._is_ended or self.is_done):
             raise Failure(FailureKind.BROKEN, "Cloudflare's answer broke off before its end.", status=502)
         deltas = self._flush()
         deltas += self._tools.close()
@@ -126,19 +135,18 @@ class ChatReader:
         counted = self._usage
         prompt = _whole(counted.get("prompt_tokens") or counted.get("input_tokens"))
         completion = _whole(counted.get("completion_tokens") or counted.get("output_tokens"))
-        is_estimated = not prompt or (not completion and bool(self._said or self._tools))
-        if not completion:
-            completion = estimate_tokens(self.text) + self._thought_tokens
-        prompt_details = counted.get("prompt_tokens_details") or {}
-        completion_details = counted.get("completion_tokens_details") or {}
+        thought = estimate_tokens("".join(self._thought)) if self._thought else 0
+        written = completion or thought + estimate_tokens(self.text) + estimate_tokens(self._tools.text)
+        prompt_details = _object(counted.get("prompt_tokens_details") or counted.get("input_tokens_details"))
+        details = _object(counted.get("completion_tokens_details") or counted.get("output_tokens_details"))
         neurons = counted.get("neurons")
         return Usage(
             prompt or self._reading.prompt_tokens,
-            completion,
+            written,
             min(_whole(prompt_details.get("cached_tokens")), prompt),
-            min(_whole(completion_details.get("reasoning_tokens")) or self._thought_tokens, completion),
+            min(_whole(details.get("reasoning_tokens")) or thought, written),
             neurons if isinstance(neurons, int | float) else self.neurons,
-            is_estimated,
+            is_estimated=not prompt or written > completion,
         )
 
     def _event(self, event: dict[str, Any], payload: bytes) -> list[Delta]:
@@ -148,11 +156,15 @@ class ChatReader:
         if choices is None:
             native = {"content": event.get("response"), "tool_calls": event.get("tool_calls")}
             return self._message(native, None, payload)
-        deltas: list[Delta] = []
-        for choice in choices[:1]:
-            message = choice.get("delta") or choice.get("message") or choice
-            deltas += self._message(message, choice.get("logprobs"), payload)
-            self._finished(choice.get("finish_reason"))
+        if choices == []:
+            return []
+        choice = choices[0] if isinstance(choices, list) else None
+        message = choice.get("delta") or choice.get("message") or choice if isinstance(choice, dict) else None
+        if not isinstance(choice, dict) or not isinstance(message, dict):
+            raise Failure(FailureKind.BROKEN, "Cloudflare sent a choice that can't be read.", status=502)
+        deltas = self._message(message, choice.get("logprobs"), payload)
+        if reason := choice.get("finish_reason"):
+            self._finished(reason)
         return deltas
 
     def _body(self, body: Any, raw: bytes) -> list[Delta]:
@@ -165,59 +177,62 @@ class ChatReader:
         raise Failure(FailureKind.BROKEN, "Cloudflare answered without an answer.", status=502, is_retryable=True)
 
     def _message(self, message: dict[str, Any], logprobs: Any, payload: bytes) -> list[Delta]:
+        if self._stops is not None and self._stops.is_stopped:
+            return []
         content = message.get("content", message.get("text"))
         thoughts = message.get("reasoning_content") or message.get("reasoning")
-        deltas: list[Delta] = self._thought(thoughts) if isinstance(thoughts, str) else []
-        if content is not None and content != "":
-            deltas += self._text(_string(content, payload), logprobs)
-        if calls := message.get("tool_calls"):
+        deltas: list[Delta] = self._think(thoughts) if isinstance(thoughts, str) else []
+        if content is not None and (content != "" or logprobs):
+            deltas += self._text(_string(content, payload), _checked(logprobs) if logprobs else None)
+        if (calls := message.get("tool_calls")) and not self.is_done and self._reading.offer.choice != "none":
             deltas += self._tools.feed(calls)
         return deltas
 
     def _responses(self, body: dict[str, Any]) -> list[Delta]:
         """OpenAI's Responses, which gpt-oss falls into at times."""
         deltas: list[Delta] = []
-        self._count(body.get("usage") or {})
-        if (body.get("incomplete_details") or {}).get("reason") == "max_output_tokens":
+        self._count(body.get("usage"))
+        if _object(body.get("incomplete_details")).get("reason") == "max_output_tokens":
             self._finish = "length"
-        for item in body["output"]:
+        for item in map(_object, body["output"]):
             if item.get("type") == "function_call":
-                deltas += self._tools.add(item["name"], item.get("arguments") or "{}", item.get("call_id"))
-            for part in item.get("content") or ():
-                text = part.get("text") or ""
-                deltas += self._thought(text) if part.get("type") == "reasoning_text" else self._text(text)
+                deltas += self._tools.feed([item | {"id": item.get("call_id")}])
+            for part in map(_object, item.get("content") or ()):
+                text = part.get("text") or part.get("refusal") or ""
+                deltas += self._think(text) if part.get("type") == "reasoning_text" else self._text(text)
         return deltas
 
-    def _thought(self, text: str) -> list[Delta]:
-        self._thought_tokens += estimate_tokens(text)
+    def _think(self, text: str) -> list[Delta]:
+        self._thought.append(text)
         return [Thought(text)]
 
     def _text(self, text: str, logprobs: dict[str, Any] | None = None) -> list[Delta]:
         if self._is_plain:
             self._said.append(text)
-            return [Text(text, logprobs)]
+            return [Text(text, logprobs)] if text or logprobs else []
         if logprobs:
-            held = (self._logprobs or {}).get("content") or []
-            self._logprobs = logprobs | {"content": held + (logprobs.get("content") or [])}
+            self._logprobs = joined(self._logprobs, logprobs)
         return self._through_leaks(self._thoughts.feed(text) if self._thoughts else [Text(text)])
 
-    def _through_leaks(self, deltas: Iterable[Delta]) -> list[Delta]:
+    def _through_leaks(self, deltas: Iterable[Text | Thought]) -> list[Delta]:
         """Texts through the catcher of leaked tool calls, then through the stop sequences."""
         out: list[Delta] = []
         for delta in deltas:
             if isinstance(delta, Thought):
-                out += self._thought(delta.text)
-            elif isinstance(delta, Text):
+                out += self._think(delta.text)
+            else:
                 out += self._through_stops(self._leaks.feed(delta.text) if self._leaks else [delta])
         return out
 
     def _through_stops(self, deltas: Iterable[Delta]) -> list[Delta]:
         out: list[Delta] = []
         for delta in deltas:
+            if self.is_done:
+                break
             if isinstance(delta, ToolCall):
-                out += [] if self.is_done else self._tools.add(delta.name or "", delta.arguments, delta.id)
+                out += self._tools.add(delta.name or "", delta.arguments, delta.id)
             elif isinstance(delta, Thought):
-                out += self._thought(delta.text)
+                out += self._think(delta.text)
             else:
                 out += self._say(self._stops.feed(delta.text) if self._stops else delta.text)
         return out
@@ -230,48 +245,78 @@ class ChatReader:
         return [Text(text, logprobs)]
 
     def _flush(self) -> list[Delta]:
-        deltas = self._through_leaks(self._thoughts.close(self._finish)) if self._thoughts else []
+        deltas: list[Delta] = []
+        if self._thoughts:
+            deltas += self._through_leaks(self._thoughts.close(self._finish or ("length" if self._is_full else None)))
+            if self._thoughts.was_answer:
+                self._thought.clear()
         if self._leaks:
             deltas += self._through_stops(self._leaks.close())
         if self._stops:
             deltas += self._say(self._stops.close())
         return deltas
 
+    @property
+    def _is_full(self) -> bool:
+        """Whether an answer that tells no reason for its end is as long as it was allowed to be."""
+        return self._finish is None and _whole(self._usage.get("completion_tokens")) >= self._max_tokens
+
     def _reason(self) -> str:
         """OpenAI's finish_reason: what the model said if it said it truly, else what the answer shows."""
-        completion = _whole(self._usage.get("completion_tokens"))
-        is_full = self._finish is None and completion >= self._max_tokens
+        if self._finish in CUT and not self.is_done:
+            return self._finish
         if self._tools:
             return "length" if self._tools.is_cut else "tool_calls"
-        if self.is_done:
-            return "stop"
-        if self._finish == "tool_calls":
-            return "stop"
-        return self._finish or ("length" if is_full else "stop")
+        return "length" if self._is_full and not self.is_done else "stop"
 
     def _finished(self, reason: Any) -> None:
         if reason == "error":
             raise Failure(FailureKind.BROKEN, "The model stopped with an error.", status=502, is_retryable=True)
-        if reason:
-            self._finish = FINISH_REASONS.get(reason, self._finish)
-            self._is_ended = True
+        self._finish = FINISH_REASONS.get(str(reason), self._finish)
+        self._is_ended = True
 
     def _count(self, usage: Any) -> None:
-        """The last usage that is not zero: it may be repeated, growing, with zeros on the finish event."""
-        if isinstance(usage, dict) and any(usage.get(key) for key in ("total_tokens", "completion_tokens")):
-            self._usage = self._usage | usage
+        """The last numbers that are not zero: they may be repeated, growing, with zeros on the finish event."""
+        counted = {key: value for key, value in _object(usage).items() if value}
+        if any(isinstance(value, int | float) for value in counted.values()):
+            self._usage = self._usage | counted
+
+
+def _as_json(deltas: list[Delta], source: str) -> list[Delta]:
+    """The same answer with its text replaced."""
+    logprobs = None
+    for delta in deltas:
+        if isinstance(delta, Text):
+            logprobs = joined(logprobs, delta.logprobs)
+    return [delta for delta in deltas if not isinstance(delta, Text)] + [Text(source, logprobs)]
 
 
 def _string(content: Any, payload: bytes) -> str:
     """Content as text. JSON mode gives objects; a model that says a number gives one."""
     if isinstance(content, str):
         return content
-    if isinstance(content, list) and all(isinstance(part, dict) and "text" in part for part in content):
-        return "".join(str(part["text"]) for part in content)
-    if isinstance(content, float) and (source := NUMBER.search(payload)):
+    if isinstance(content, list) and all(_is_text_part(part) for part in content):
+        return "".join(part["text"] for part in content)
+    if isinstance(content, int | float) and not isinstance(content, bool) and (source := NUMBER.search(payload)):
         return source[1].decode()  # 0.50 is not 0.5
-    return orjson.dumps(content).decode()
+    return said_source(content)
+
+
+def _is_text_part(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") in ("text", "output_text") and isinstance(part.get("text"), str)
+
+
+def _checked(logprobs: Any) -> dict[str, Any] | None:
+    """Log probabilities that can be passed on, if they are in OpenAI's form."""
+    entries = _object(logprobs).get("content")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        return None
+    return {"content": entries}
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _whole(value: Any) -> int:
-    return int(value) if isinstance(value, int | float) else 0
+    return max(0, int(value)) if isinstance(value, int | float) else 0

@@ -10,11 +10,12 @@ from typing import Any
 
 import orjson
 
-from app.calls import Failure, FailureKind, Reply, Usage
+from app.calls import Reply, Usage
 from app.schemas.chat import ChatCompletionRequest
 from app.translators.base import Plan
 from app.translators.chat_reader import ChatReader
-from app.translators.deltas import Delta, Text, Thought, ToolCall
+from app.translators.choices import ChoiceStream
+from app.translators.deltas import Delta, Text, Thought, ToolCall, joined
 
 DONE = b"data: [DONE]\n\n"
 
@@ -23,15 +24,13 @@ LONGEST_PIECE = 8000
 
 
 def to_completion(plan: Plan[ChatCompletionRequest], replies: Sequence[Reply]) -> tuple[dict[str, Any], Usage]:
-    """The replies, one for each choice, as a `chat.completion`."""
+    """The replies, one for each choice, as a `chat.completion`. Raises Failure."""
     choices, usage = [], Usage()
     for i, reply in enumerate(replies):
         reader = ChatReader(plan.reading, plan.calls[i], i)
         deltas = reader.read(reply)
-        if plan.reading.offer.is_forced and not reader.has_tool_calls and reader.finish_reason != "length":
-            raise Failure(FailureKind.BROKEN, "The model answered without calling the tool it was told to.", status=502)
         choices.append(_choice(i, deltas, reader.finish_reason, is_legacy=plan.reading.offer.is_legacy))
-        usage = _joined(usage, reader.usage, i)
+        usage += reader.usage
     return {
         "id": f"chatcmpl-{plan.context.id}",
         "object": "chat.completion",
@@ -52,17 +51,12 @@ def to_usage(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _joined(total: Usage, usage: Usage, i: int) -> Usage:
-    """Further choices add to what was written, and as calls of their own to what was read."""
-    return total + usage if i else usage
-
-
 def _choice(i: int, deltas: Iterable[Delta], finish_reason: str, *, is_legacy: bool) -> dict[str, Any]:
     content, thoughts, calls, logprobs = [], [], list[dict[str, Any]](), None
     for delta in deltas:
         if isinstance(delta, Text):
             content.append(delta.text)
-            logprobs = _with(logprobs, delta.logprobs)
+            logprobs = joined(logprobs, delta.logprobs)
         elif isinstance(delta, Thought):
             thoughts.append(delta.text)
         elif delta.id is not None:
@@ -85,17 +79,11 @@ def _legacy(finish_reason: str) -> str:
     return "function_call" if finish_reason == "tool_calls" else finish_reason
 
 
-def _with(logprobs: dict[str, Any] | None, more: dict[str, Any] | None) -> dict[str, Any] | None:
-    if not (logprobs and more):
-        return logprobs or more
-    return logprobs | {"content": (logprobs.get("content") or []) + (more.get("content") or [])}
-
-
-class ChatStream:
+class ChatStream(ChoiceStream):
     """The event stream of one request, over all its choices."""
 
     def __init__(self, plan: Plan[ChatCompletionRequest]) -> None:
-        self._readers = [ChatReader(plan.reading, call, i) for i, call in enumerate(plan.calls)]
+        super().__init__([ChatReader(plan.reading, call, i) for i, call in enumerate(plan.calls)])
         self._is_legacy = plan.reading.offer.is_legacy
         self._include_usage = plan.request.include_usage
         head = {
@@ -107,26 +95,6 @@ class ChatStream:
         self._head = b"data: " + orjson.dumps(head)[:-1] + b',"choices":['
         self._openings = [b'%b{"index":%d,"delta":' % (self._head, i) for i in range(len(plan.calls))]
         self._has_begun = [False] * len(plan.calls)
-
-    @property
-    def usage(self) -> Usage:
-        usage = Usage()
-        for i, reader in enumerate(self._readers):
-            usage = _joined(usage, reader.usage, i)
-        return usage
-
-    def feed(self, choice: int, payloads: Sequence[bytes]) -> bytes:
-        reader = self._readers[choice]
-        return self._write(choice, (delta for payload in payloads for delta in reader.feed(payload)))
-
-    def replay(self, choice: int, reply: Reply) -> bytes:
-        return self._write(choice, self._readers[choice].read(reply)) + self._ending(choice)
-
-    def finish(self, choice: int) -> bytes:
-        return self._write(choice, self._readers[choice].close()) + self._ending(choice)
-
-    def is_done(self, choice: int) -> bool:
-        return self._readers[choice].is_done
 
     def end(self) -> bytes:
         if not self._include_usage:
@@ -169,12 +137,9 @@ class ChatStream:
         role = b'{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}\n\n'
         return self._openings[choice] + role
 
-    def _ending(self, choice: int) -> bytes:
-        reason = self._readers[choice].finish_reason
-        if self._is_legacy:
-            reason = _legacy(reason)
-        opening = self._openings[choice]
-        return b'%b{},"logprobs":null,"finish_reason":%b}]}\n\n' % (opening, orjson.dumps(reason))
+    def _ending(self, choice: int, finish_reason: str) -> bytes:
+        reason = _legacy(finish_reason) if self._is_legacy else finish_reason
+        return b'%b{},"logprobs":null,"finish_reason":%b}]}\n\n' % (self._openings[choice], orjson.dumps(reason))
 
 
 def _pieces(delta: Delta) -> Iterator[Delta]:

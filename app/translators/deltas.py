@@ -26,3 +26,10 @@ class ToolCall(NamedTuple):
 
 
 Delta = Text | Thought | ToolCall
+
+
+def joined(logprobs: dict[str, Any] | None, more: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The log probabilities of two neighbouring texts as those of one."""
+    if not (logprobs and more):
+        return logprobs or more
+    return logprobs | {"content": (logprobs.get("content") or []) + (more.get("content") or [])}

@@ -13,6 +13,7 @@ import orjson
 
 from app.calls import Failure, FailureKind
 from app.errors import BadRequestError
+from app.translators.sources import asked_source, said_source
 
 FENCE = re.compile(r"```(?:json)?\s*\n?(.*?)```", re.DOTALL)
 REFUSAL = "JSON Mode couldn't be met"
@@ -35,20 +36,26 @@ def to_wanted(response_format: dict[str, Any] | str | None) -> Wanted | None:
 
     Takes OpenAI's envelope, a bare schema in its place, and either of them as a JSON text (Dify sends that).
     """
-    wish = _loaded(response_format, "response_format")
+    wish = _loaded(response_format, "response_format") if response_format else None
     match wish:
         case None | {"type": "text"}:
             return None
-        case {"type": "json_object"}:
-            return Wanted()
         case {"type": "json_schema", "json_schema": envelope}:
             return _from_envelope(_loaded(envelope, "response_format.json_schema"))
-    raise _invalid("response_format.type", "must be 'text', 'json_object' or 'json_schema'")
+        case {"type": "json_schema" | "json_object", "schema": schema}:  # as llama.cpp and others have it
+            return _from_envelope({"schema": schema})
+        case {"type": "json_object"}:
+            return Wanted()
+        case {"type": "json_schema"}:
+            raise _invalid("response_format.json_schema", "is missing")
+        case {}:
+            raise _invalid("response_format.type", "must be 'text', 'json_object' or 'json_schema'")
+    raise _invalid("response_format", "must be an object")
 
 
 def _from_envelope(envelope: Any) -> Wanted:
     match envelope:
-        case {"schema": schema}:
+        case {"schema": schema} if schema is not None:
             schema = _loaded(schema, "response_format.json_schema.schema")
             wanted = Wanted(
                 schema, str(envelope.get("name") or "answer"), envelope.get("description"), envelope.get("strict")
@@ -90,32 +97,43 @@ def instruction(wanted: Wanted) -> str:
     text = "Answer with one JSON object and nothing else: no prose around it, no code fence."
     if wanted.schema is None:
         return text
-    return f"{text} It must satisfy this JSON Schema:\n{orjson.dumps(wanted.schema).decode()}"
+    schema = asked_source(wanted.schema, "response_format.json_schema")
+    return f"{text} It must satisfy this JSON Schema:\n{schema}"
 
 
 def to_json(text: str, wanted: Wanted) -> str:
     """The JSON in a model's answer, compactly. Raises Failure(JSON_MODE) if there is none, or not the wanted one."""
+    problems = ["The model did not answer with valid JSON."]
+    for value in _values(text):
+        problem = _problem(value, wanted)
+        if problem is None:
+            return said_source(value)
+        problems.append(problem)
+    raise Failure(FailureKind.JSON_MODE, problems[-1], status=502)
+
+
+def _problem(value: Any, wanted: Wanted) -> str | None:
+    if wanted.schema is None:
+        return None if isinstance(value, dict) else "The model did not answer with a JSON object."
+    error = next(_validator(wanted.schema).iter_errors(value), None)
+    return f"The model's JSON does not satisfy the schema: {error.message[:300]}" if error else None
+
+
+def _values(text: str) -> list[Any]:
+    """The JSON that the text is; else what is in the fences or the prose that models put around it all the same."""
+    if whole := _parsed(text):
+        return whole
+    slices = [text[text.find(opening) : text.rfind(closing) + 1] for opening, closing in ("{}", "[]")]
+    fenced = [match[1] for match in FENCE.finditer(text)]
+    return [value for candidate in fenced + slices for value in _parsed(candidate)]
+
+
+def _parsed(text: str) -> list[Any]:
+    """The value of a JSON text, or nothing: null is a value too."""
     try:
-        value = orjson.loads(_unwrapped(text))
-    except orjson.JSONDecodeError as failure:
-        raise Failure(FailureKind.JSON_MODE, "The model did not answer with valid JSON.", status=502) from failure
-    if wanted.schema is None and not isinstance(value, dict):
-        raise Failure(FailureKind.JSON_MODE, "The model did not answer with a JSON object.", status=502)
-    if wanted.schema is not None:
-        problem = next(_validator(wanted.schema).iter_errors(value), None)
-        if problem:
-            message = f"The model's JSON does not satisfy the schema: {problem.message[:300]}"
-            raise Failure(FailureKind.JSON_MODE, message, status=502)
-    return orjson.dumps(value).decode()
-
-
-def _unwrapped(text: str) -> str:
-    """Without the fence or the prose that models put around it all the same."""
-    text = text.strip()
-    if fenced := FENCE.search(text):
-        return fenced[1].strip()
-    start, end = text.find("{"), text.rfind("}")
-    return text[start : end + 1] if start > 0 and not text.startswith("[") and end > start else text
+        return [orjson.loads(text)]
+    except orjson.JSONDecodeError:
+        return []
 
 
 def _validator(schema: Any) -> jsonschema_rs.Validator:

@@ -1,7 +1,7 @@
 """How much a model shall think: OpenAI's `reasoning_effort`, and its cousins, in each model's own terms."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.catalog import Model, Reasoning
@@ -12,6 +12,9 @@ COUSINS = ("reasoning", "thinking", "enable_thinking")
 
 LITTLE = ("minimal", "low")
 
+ON = "on"
+"""The wish to think, as much as the model does by itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
@@ -21,21 +24,39 @@ class Thinking:
     suffix: str | None = None
     """Belongs behind the last user turn."""
     is_honoured: bool = True
+    unheard: tuple[str, ...] = ()
+    """The request's fields about thinking that change nothing."""
 
 
-def wanted_effort(request: ChatCompletionRequest) -> str | None:
-    """The effort that the caller asks for, `none` to turn thinking off, or None for no wish.
+def thinking_of(request: ChatCompletionRequest, model: Model) -> Thinking:
+    """What the request's wish comes to for `model`. The first field that can be understood decides."""
+    wishes = _wishes(request)
+    heard = next((each for each, effort in wishes.items() if effort), None)
+    thinking = to_thinking(wishes[heard] if heard else None, model)
+    unheard = tuple(each for each in wishes if each != heard or not thinking.is_honoured)
+    return replace(thinking, unheard=unheard) if unheard else thinking
 
-    An explicit null turns thinking off: Cloudflare's schema tells it from absence.
+
+def _wishes(request: ChatCompletionRequest) -> dict[str, str | None]:
+    """The fields about thinking in a request -> the effort that each asks for, as far as it can be understood.
+
+    `none` turns thinking off, and so does an explicit null: Cloudflare's schema tells it from absence.
     """
+    wishes: dict[str, str | None] = {}
     if "reasoning_effort" in request.model_fields_set:
-        return request.reasoning_effort or "none"
+        wishes["reasoning_effort"] = "none" if request.reasoning_effort is None else request.reasoning_effort
     extra = request.model_extra or {}
-    match extra.get("reasoning"), extra.get("thinking"), extra.get("enable_thinking"):
-        case {"effort": str(effort)}, _, _:
+    return wishes | {cousin: _meant(extra[cousin]) for cousin in COUSINS if extra.get(cousin) is not None}
+
+
+def _meant(wish: Any) -> str | None:
+    match wish:
+        case {"effort": str(effort)}:
             return effort
-        case ({"enabled": False}, _, _) | (_, {"type": "disabled"}, _) | (_, _, False):
+        case False | {"enabled": False} | {"type": "disabled"}:
             return "none"
+        case True | {"enabled": True} | {"type": "enabled" | "adaptive"}:
+            return ON
     return None
 
 
@@ -44,10 +65,12 @@ def to_thinking(effort: str | None, model: Model) -> Thinking:
     effort = effort or model.default_effort
     if effort is None:
         return Thinking()
+    if effort == ON:
+        return Thinking(is_honoured=model.can("reasoning"))
     if model.status == "unlisted":
         return Thinking({"reasoning_effort": effort})
     if model.reasoning is None:
-        return Thinking(is_honoured=effort == "none")
+        return Thinking(is_honoured=effort == "none" and not model.can("reasoning"))
     return _off(model.reasoning) if effort == "none" else _level(effort, model.reasoning)
 
 

@@ -3,7 +3,7 @@
 Once per call its id and name, then fragments of arguments that join to valid JSON.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import orjson
 
 from app.calls import Failure, FailureKind
 from app.translators.deltas import ToolCall
+from app.translators.sources import said_source
 
 
 @dataclass(slots=True)
@@ -22,7 +23,6 @@ class _Open:
     name: str | None = None
     arguments: str = ""
     is_announced: bool = False
-    is_dropped: bool = False
 
 
 @dataclass(slots=True)
@@ -35,6 +35,8 @@ class ToolCallReader:
     """Ids of the conversation so far: models like to start from `call_0` again, and agents take ids for keys."""
     is_parallel: bool = True
     """False keeps the first call only, as `parallel_tool_calls` asks."""
+    keeps_ids: bool = True
+    """False gives every call an id of ours: the answers to several choices may have the same ones."""
     _calls: list[_Open] = field(default_factory=list)
     _at: dict[int, _Open] = field(default_factory=dict)
     _given: set[str] = field(default_factory=set)
@@ -42,8 +44,10 @@ class ToolCallReader:
     def __bool__(self) -> bool:
         return bool(self._calls)
 
-    def feed(self, pieces: Sequence[Any]) -> list[ToolCall]:
-        """Elements of `tool_calls`: OpenAI's, nested; or Cloudflare's, flat, whole and without an id."""
+    def feed(self, pieces: Any) -> list[ToolCall]:
+        """A list `tool_calls`: OpenAI's, nested; or Cloudflare's, flat, whole and without an id."""
+        if not isinstance(pieces, list):
+            return []
         return [delta for piece in pieces if isinstance(piece, dict) for delta in self._feed(piece)]
 
     def add(self, name: str, arguments: str, call_id: str | None = None) -> list[ToolCall]:
@@ -53,10 +57,10 @@ class ToolCallReader:
     def close(self) -> list[ToolCall]:
         """What is missing at the end. Raises Failure for a call that never got a name."""
         deltas = []
-        for call in self._calls:
+        for call in self._kept:
             if not call.is_announced:
                 raise Failure(FailureKind.BROKEN, "The model called a tool without naming it.", status=502)
-            if not call.arguments.strip() and not call.is_dropped:
+            if not call.arguments.strip():
                 call.arguments = "{}"
                 deltas.append(ToolCall(call.call_index, "{}"))
         return deltas
@@ -64,20 +68,30 @@ class ToolCallReader:
     @property
     def is_cut(self) -> bool:
         """Whether the arguments of a call end in the middle."""
-        return any(not _is_json(call.arguments) for call in self._calls)
+        return any(not _is_json(call.arguments) for call in self._kept)
+
+    @property
+    def text(self) -> str:
+        """All that was written for the calls, to estimate its tokens."""
+        return "".join((call.name or "") + call.arguments for call in self._calls)
+
+    @property
+    def _kept(self) -> list[_Open]:
+        return self._calls if self.is_parallel else self._calls[:1]
 
     def _feed(self, piece: dict[str, Any]) -> list[ToolCall]:
-        function = piece.get("function") or piece
-        name, arguments = function.get("name"), function.get("arguments")
-        if isinstance(arguments, (dict, list)):
-            arguments = orjson.dumps(arguments).decode()
+        function = piece.get("function")
+        function = function if isinstance(function, dict) else piece
+        name, arguments = _string(function.get("name")), function.get("arguments")
+        if arguments is not None and not isinstance(arguments, str):
+            arguments = said_source(arguments)
         if not name and not arguments:
             return []  # the null piece that closes a call
-        call = self._call(piece, name)
-        call.id = call.id or piece.get("id")
+        call = self._call(piece, name, arguments or "")
+        call.id = call.id or _string(piece.get("id"))
         call.name = call.name or name
         call.arguments += arguments or ""
-        if call.is_dropped:
+        if call.call_index and not self.is_parallel:
             return []
         if call.is_announced:
             return [ToolCall(call.call_index, arguments)] if arguments else []
@@ -86,31 +100,37 @@ class ToolCallReader:
         call.is_announced = True
         return [ToolCall(call.call_index, call.arguments, self._unique(call), call.name)]
 
-    def _call(self, piece: dict[str, Any], name: str | None) -> _Open:
+    def _call(self, piece: dict[str, Any], name: str | None, arguments: str) -> _Open:
         """The call that a piece belongs to: by its index, or the last one if it has none and begins none."""
         index = piece.get("index")
+        index = index if isinstance(index, int) else None
         known = self._at.get(index) if index is not None else self._calls[-1] if self._calls else None
-        if known is None or (name and self._begins(piece, known)):
-            known = _Open(len(self._calls), is_dropped=bool(self._calls) and not self.is_parallel)
-            known.is_announced = known.is_dropped
+        if known is None or (name and (index is None or self._begins(piece, name, arguments, known))):
+            known = _Open(len(self._calls))
             self._calls.append(known)
         if index is not None:
             self._at[index] = known
         return known
 
     @staticmethod
-    def _begins(piece: dict[str, Any], known: _Open) -> bool:
-        """Whether a named piece is a new call: pieces without an index are whole calls, and an index may be reused."""
-        if piece.get("index") is None:
+    def _begins(piece: dict[str, Any], name: str, arguments: str, known: _Open) -> bool:
+        """Whether a named piece at a known index is a new call: an index may be reused, a name repeated."""
+        if not known.name:
+            return False
+        if name != known.name or (piece.get("id") and known.id and piece["id"] != known.id):
             return True
-        return bool(known.name) and piece.get("id") not in (None, known.id)
+        return bool(arguments.strip()) and _is_json(known.arguments)
 
     def _unique(self, call: _Open) -> str:
         call_id = call.id
-        if not call_id or call_id in self.used_ids or call_id in self._given:
+        if not call_id or not self.keeps_ids or call_id in self.used_ids or call_id in self._given:
             call_id = f"call_{self.id_root}{call.call_index}"
         self._given.add(call_id)
         return call_id
+
+
+def _string(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _is_json(text: str) -> bool:

@@ -30,6 +30,11 @@ class Offer:
     def is_forced(self) -> bool:
         return self.is_open and self.choice in ("required", "named")
 
+    @property
+    def forced(self) -> str | bool:
+        """The one tool that has to be called, or whether any has to."""
+        return next(iter(self.functions)) if self.is_forced and self.choice == "named" else self.is_forced
+
 
 def to_offer(request: ChatCompletionRequest) -> Offer:
     """What the request offers. Raises BadRequestError for a choice that names none of the tools."""
@@ -44,7 +49,7 @@ def to_offer(request: ChatCompletionRequest) -> Offer:
     param = "function_call" if is_legacy else "tool_choice"
     choice = request.function_call if is_legacy else request.tool_choice
     names, how = _choice(choice, functions, param)
-    is_parallel = request.parallel_tool_calls is not False
+    is_parallel = request.parallel_tool_calls is not False and not is_legacy  # `function_call` holds one
     return Offer({name: functions[name] for name in names}, how, is_parallel, is_legacy, ignored)
 
 
@@ -53,7 +58,8 @@ def _function(tool: Tool) -> Function | None:
     if "function" in tool:
         return tool["function"]
     if "name" in tool and tool.get("type", "function") == "function":  # Cloudflare's flat shape
-        return {"name": tool["name"], "description": tool.get("description"), "parameters": tool.get("parameters")}
+        flat: dict[str, Any] = {key: value for key, value in tool.items() if key != "type"}
+        return {"name": tool["name"]} | flat  # type: ignore[return-value]
     return None
 
 
@@ -113,51 +119,101 @@ def strict(offer: Offer) -> list[Schema]:
     for tool in tools:
         function = tool["function"]
         parameters = _Resolver(function["parameters"]).resolve(function["parameters"])
-        function["parameters"] = {"type": "object", "properties": {}} | parameters
+        function["parameters"] = _EMPTY | parameters
         function.pop("strict", None)
     return tools
 
 
 _EMPTY: Schema = {"type": "object", "properties": {}}
 
+KINDS = {
+    dict: "object",
+    list: "array",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+}
+"""The types of Python's JSON -> JSON Schema's."""
+
 
 class _Resolver:
     """A schema without references, a type and a description on every property."""
 
-    most_references = 200  # a schema may hold itself, and then there is no end
+    most_references = 200  # a few lines of references to references can stand for millions
+    deepest = 40  # levels: JSON too deep can't be written
+
+    by_name = frozenset({"properties", "patternProperties", "dependentSchemas"})
+    values = frozenset({"const", "default", "enum", "examples", "required"})
 
     def __init__(self, root: Schema) -> None:
         self._root = root
         self._references = 0
+        self._open: list[str] = []
 
-    def resolve(self, schema: Any) -> Any:
+    def resolve(self, schema: Any, depth: int = 0) -> Any:
         if isinstance(schema, list):
-            return [self.resolve(each) for each in schema]
+            return [self.resolve(each, depth + 1) for each in schema]
         if not isinstance(schema, dict):
             return schema
         if isinstance(reference := schema.get("$ref"), str):
-            self._references += 1
-            rest = {key: value for key, value in schema.items() if key != "$ref"}
-            return self.resolve(
-                _target(reference, self._root) | rest if self._references < self.most_references else rest
-            )
-        resolved = {key: self.resolve(value) for key, value in schema.items() if key not in ("$defs", "definitions")}
+            return self._follow(reference, {key: value for key, value in schema.items() if key != "$ref"}, depth)
+        resolved = {key: self._resolve(key, value, depth) for key, value in schema.items() if key not in _DEFINITIONS}
         if isinstance(properties := resolved.get("properties"), dict):
             resolved["properties"] = {name: _described(its) for name, its in properties.items()}
         return resolved
 
+    def _resolve(self, key: str, value: Any, depth: int) -> Any:
+        if key in self.values:
+            return value
+        if key in self.by_name and isinstance(value, dict):
+            return {name: self.resolve(its, depth + 2) for name, its in value.items()}
+        return self.resolve(value, depth + 1)
 
-def _described(schema: Any) -> Any:
+    def _follow(self, reference: str, rest: Schema, depth: int) -> Any:
+        """What is referred to; only its type where it would hold itself."""
+        target = _target(reference, self._root)
+        self._references += 1
+        if reference in self._open or self._references > self.most_references or depth > self.deepest:
+            return self.resolve({"type": _kind(target)} | rest, depth)
+        self._open.append(reference)
+        resolved = self.resolve(target | rest, depth)
+        self._open.pop()
+        return resolved
+
+
+_DEFINITIONS = ("$defs", "definitions")
+
+
+def _described(schema: Any) -> Schema:
+    """A property's schema with both, whatever stands there."""
     if not isinstance(schema, dict):
         return {"type": "string", "description": ""}
-    kinds = [schema.get("type")] + [each.get("type") for each in schema.get("anyOf", ()) if isinstance(each, dict)]
-    flat = [kind for each in kinds for kind in (each if isinstance(each, list) else [each])]
-    kind = next((kind for kind in flat if isinstance(kind, str) and kind != "null"), "string")
-    return schema | {"type": kind, "description": schema.get("description") or ""}
+    description = schema.get("description")
+    return schema | {"type": _kind(schema), "description": description if isinstance(description, str) else ""}
+
+
+def _kind(schema: Schema) -> str:
+    """The one type, or the likeliest: null is left out, and what is missing follows from the other keys."""
+    kinds = schema.get("type")
+    for kind in kinds if isinstance(kinds, list) else [kinds]:
+        if isinstance(kind, str) and kind != "null":
+            return kind
+    for key in ("anyOf", "oneOf", "allOf"):
+        branches = schema.get(key)
+        for branch in branches if isinstance(branches, list) else ():
+            if isinstance(branch, dict) and branch.get("type") != "null":
+                return _kind(branch)
+    if "properties" in schema or "items" in schema:
+        return "object" if "properties" in schema else "array"
+    values = schema.get("enum")
+    value = values[0] if isinstance(values, list) and values else schema.get("const")
+    return KINDS.get(type(value), "string")
 
 
 def _target(reference: str, root: Schema) -> Schema:
+    """What a JSON Pointer such as `#/$defs/Point` points to; an empty schema if it leads nowhere, or elsewhere."""
     found: Any = root
-    for step in reference.removeprefix("#/").split("/"):
+    for step in reference.removeprefix("#").split("/")[1:] if reference.startswith("#") else ("",):
         found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
     return found if isinstance(found, dict) else {}

@@ -3,12 +3,11 @@
 import re
 from typing import Any
 
-import orjson
-
 from app.catalog import Model
 from app.errors import BadRequestError
-from app.schemas.chat import Message, Part, ToolCall
+from app.schemas.chat import ImageURL, Message, Part, ToolCall
 from app.translators.base import Context, Picture
+from app.translators.sources import asked_source
 
 Turn = dict[str, Any]
 
@@ -22,11 +21,10 @@ WORD_JOINER = "\u2060"
 def pictures_in(messages: list[Message]) -> list[Picture]:
     """Every picture that the messages name, in order."""
     return [
-        Picture(_url(part), f"messages[{i}].content[{j}].image_url.url")
+        Picture(_url(image), f"messages[{i}].content[{j}].image_url.url")
         for i, message in enumerate(messages)
-        if isinstance(content := message.get("content"), list)
-        for j, part in enumerate(content)
-        if _is_picture(part)
+        for j, part in enumerate(_parts(message))
+        if (image := part.get("image_url"))
     ]
 
 
@@ -34,7 +32,8 @@ def to_turns(messages: list[Message], context: Context) -> list[Turn]:
     """The conversation as `context.model` takes it.
 
     Texts are flattened, the system's turns merged into one in front (templates of the Gemma and Mistral kind refuse
-    others), null contents filled, and pictures put inline. Raises BadRequestError for what the model can't take.
+    others), null contents filled, and pictures put inline; those that are not in a user's turn get one of their own
+    before the user's next. Raises BadRequestError for what the model can't take.
     """
     system = [text for message in messages if _is_system(message) and (text := _text(message.get("content")))]
     turns = _conversation(messages, context)
@@ -42,7 +41,19 @@ def to_turns(messages: list[Message], context: Context) -> list[Turn]:
         turns.insert(0, {"role": "system" if turns else "user", "content": "\n\n".join(system)})
     if context.model.quirks.turns == "alternating":
         turns = _alternating(turns)
+    if not turns:
+        raise BadRequestError("messages must hold something to answer.", param="messages", code="invalid_value")
     return turns
+
+
+def instruct(turns: list[Turn], text: str, model: Model) -> None:
+    """Put `text` to what the system says in front, or to the first user turn of a model without a system."""
+    if turns[0]["role"] == "system":
+        turns[0]["content"] += f"\n\n{text}"
+    elif model.quirks.turns == "alternating":
+        turns[0]["content"] = f"{text}\n\n{turns[0]['content']}"
+    else:
+        turns.insert(0, {"role": "system", "content": text})
 
 
 def call_ids(messages: list[Message]) -> frozenset[str]:
@@ -53,27 +64,55 @@ def call_ids(messages: list[Message]) -> frozenset[str]:
 def _conversation(messages: list[Message], context: Context) -> list[Turn]:
     turns: list[Turn] = []
     names: dict[str, str] = {}
-    shown: list[Turn] = []  # pictures that tools returned: they follow the tools' turns, which stay together
+    shown: list[Turn] = []  # pictures of the others' turns: a tool's must stay with the call that it answers
     for i, message in enumerate(messages):
         role = message["role"]
         if role in ("user", "assistant"):
             turns += shown
             shown = []
+        if role != "assistant":
+            _check_parts(i, message, context)
         if role == "user":
-            turns.append({"role": "user", "content": _content(i, message, context)})
-        elif role == "assistant":
+            turns.append(_user(message, context))
+            continue
+        if role == "assistant":
             calls = _calls(i, message)
             names |= {_id(call): call["function"]["name"] for call in calls}
-            turns.append(_assistant(message, calls, context.model))
+            turns.append(_assistant(i, message, calls, context.model))
         elif not _is_system(message):
             turns.append(_tool(message, names))
-            if pictures := _pictures(message, context):
-                shown.append({"role": "user", "content": pictures})
+        if pictures := [_picture(image, context) for part in _parts(message) if (image := part.get("image_url"))]:
+            shown.append({"role": "user", "content": pictures})
     return turns + shown
 
 
-def _assistant(message: Message, calls: list[ToolCall], model: Model) -> Turn:
-    turn: Turn = {"role": "assistant", "content": _text(message.get("content")) or message.get("refusal") or ""}
+def _check_parts(i: int, message: Message, context: Context) -> None:
+    for j, part in enumerate(_parts(message)):
+        if not part.get("image_url") and _part_text(part) is None:
+            raise BadRequestError(
+                f"A part of type '{part.get('type')}' can't be sent to '{context.name}': it takes text and pictures.",
+                param=f"messages[{i}].content[{j}].type",
+                code="unsupported_content",
+            )
+
+
+def _user(message: Message, context: Context) -> Turn:
+    """A text, or parts if there are pictures among them."""
+    parts = _parts(message)
+    content: str | list[Part] = _text(message.get("content"))
+    if any(part.get("image_url") for part in parts):
+        content = [
+            _picture(image, context)
+            if (image := part.get("image_url"))
+            else {"type": "text", "text": _mask(_part_text(part) or "")}
+            for part in parts
+        ]
+    return {"role": "user", "content": content} | _named(message)
+
+
+def _assistant(i: int, message: Message, calls: list[ToolCall], model: Model) -> Turn:
+    text = _text(message.get("content")) or _mask(message.get("refusal") or "")
+    turn: Turn = {"role": "assistant", "content": text} | _named(message)
     if calls:
         turn["tool_calls"] = [
             {
@@ -81,26 +120,29 @@ def _assistant(message: Message, calls: list[ToolCall], model: Model) -> Turn:
                 "type": "function",
                 "function": {
                     "name": call["function"]["name"],
-                    "arguments": _arguments(call["function"].get("arguments")),
+                    "arguments": _arguments(call["function"].get("arguments"), f"messages[{i}].tool_calls[{j}]"),
                 },
             }
-            for call in calls
+            for j, call in enumerate(calls)
         ]
     thoughts = message.get("reasoning_content") or message.get("reasoning")
     if thoughts and model.input_shape == "chat-completions":
-        turn["reasoning"] = thoughts  # in `content` it garbles the next turn of kimi and glm
+        turn["reasoning"] = _mask(thoughts)  # in `content` it garbles the next turn of kimi and glm
     return turn
 
 
 def _tool(message: Message, names: dict[str, str]) -> Turn:
     text = _text(message.get("content"))
-    call_id = message.get("tool_call_id") or UNKNOWN_CALL
-    if message["role"] == "function":  # the older form, which knows names instead of ids
-        call_id = next((known for known in reversed(names) if names[known] == message.get("name")), call_id)
+    call_id = message.get("tool_call_id") or _id_by_name(message.get("name"), names)
     name = names.get(call_id)
     if name is None:  # its call was compacted away, and a result without one is refused
         return {"role": "user", "content": f"[Result of the tool {message.get('name') or call_id}]\n{text}"}
     return {"role": "tool", "tool_call_id": call_id, "name": name, "content": text}
+
+
+def _id_by_name(name: str | None, names: dict[str, str]) -> str:
+    """The latest call of that name: the role `function` knows no ids, and some clients of `tool` forget them."""
+    return next((call_id for call_id in reversed(names) if names[call_id] == name), UNKNOWN_CALL)
 
 
 def _calls(i: int, message: Message) -> list[ToolCall]:
@@ -112,38 +154,24 @@ def _id(call: ToolCall) -> str:
     return call.get("id") or UNKNOWN_CALL
 
 
-def _arguments(arguments: str | dict[str, Any] | None) -> str:
-    return orjson.dumps(arguments).decode() if isinstance(arguments, dict) else arguments or "{}"
+def _arguments(arguments: str | dict[str, Any] | None, where: str) -> str:
+    source = asked_source(arguments, f"{where}.function.arguments") if isinstance(arguments, dict) else arguments
+    return _mask(source or "{}")
 
 
-def _content(i: int, message: Message, context: Context) -> str | list[Part]:
-    """A user's turn: a text, or parts if there are pictures among them."""
+def _named(message: Message) -> Turn:
+    """Who of several users or agents speaks, for models that take it."""
+    name = message.get("name")
+    return {"name": name} if name else {}
+
+
+def _parts(message: Message) -> list[Part]:
     content = message.get("content")
-    if not isinstance(content, list):
-        return _text(content)
-    for j, part in enumerate(content):
-        if not _is_picture(part) and _part_text(part) is None:
-            raise BadRequestError(
-                f"A part of type '{part.get('type')}' can't be sent to '{context.name}': it takes text and pictures.",
-                param=f"messages[{i}].content[{j}].type",
-                code="unsupported_content",
-            )
-    if not any(map(_is_picture, content)):
-        return _text(content)
-    return [_picture(part, context) if _is_picture(part) else _text_part(part) for part in content]
+    return content if isinstance(content, list) else []
 
 
-def _pictures(message: Message, context: Context) -> list[Part]:
-    content = message.get("content")
-    return [_picture(part, context) for part in content if _is_picture(part)] if isinstance(content, list) else []
-
-
-def _picture(part: Part, context: Context) -> Part:
-    return {"type": "image_url", "image_url": {"url": context.pictures[_url(part)]}}
-
-
-def _text_part(part: Part) -> Part:
-    return {"type": "text", "text": _mask(_part_text(part) or "")}
+def _picture(image: ImageURL | str, context: Context) -> Part:
+    return {"type": "image_url", "image_url": {"url": context.pictures[_url(image)]}}
 
 
 def _text(content: str | list[Part] | None) -> str:
@@ -153,15 +181,11 @@ def _text(content: str | list[Part] | None) -> str:
 
 
 def _part_text(part: Part) -> str | None:
-    return part.get("text") if isinstance(part.get("text"), str) else part.get("refusal")
+    text = part.get("text")
+    return text if isinstance(text, str) else part.get("refusal")
 
 
-def _is_picture(part: Part) -> bool:
-    return bool(part.get("image_url"))
-
-
-def _url(part: Part) -> str:
-    image = part["image_url"]
+def _url(image: ImageURL | str) -> str:
     return image if isinstance(image, str) else image["url"]
 
 

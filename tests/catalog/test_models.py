@@ -238,3 +238,14 @@ def test_a_listed_model_can_do_what_its_row_says() -> None:
     model = Model("@cf/a/b", "text-generation", status="current", capabilities=frozenset({"vision"}))
     assert model.can("vision")
     assert not model.can("function-calling")
+
+
+@pytest.mark.parametrize("options", [{"modl": "gpt-4o"}, {"reasoning_effort": "none"}, {"model": "gpt-4o", "x": "y"}])
+def test_an_alias_with_wrong_options_is_told_what_it_may_have(options: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="MODEL_ALIASES: 'mine' may have model, reasoning_effort, picture_model"):
+        Catalog.load({"mine": options})
+
+
+def test_an_alias_needs_a_picture_model_that_there_is() -> None:
+    with pytest.raises(ValueError, match="MODEL_ALIASES: 'mine'"):
+        Catalog.load({"mine": {"model": "gpt-4o", "picture_model": "nothing"}})

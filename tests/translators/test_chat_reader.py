@@ -1,0 +1,558 @@
+"""What Workers AI answers, whole and streamed, in every shape and with every quirk that is known."""
+
+from typing import Any
+
+import pytest
+
+from app.calls import Call, Failure, FailureKind, Usage
+from app.translators.chat_reader import ChatReader
+from app.translators.deltas import Text, Thought
+from app.translators.json_mode import Wanted
+from app.translators.tools import Offer
+from tests.translators.chats import (
+    TIME,
+    WEATHER,
+    Said,
+    a_reader,
+    a_reading,
+    a_reply,
+    golden_events,
+    golden_reply,
+    payloads,
+    read_stream,
+    read_whole,
+    said,
+)
+
+TOOLS = Offer({"get_weather": WEATHER, "get_time": TIME})
+FORCED = Offer({"get_weather": WEATHER}, "named")
+PARIS = '{"city":"Paris"}'
+DONE = "[DONE]"
+
+GOLDEN_REPLIES: list[tuple[str, dict[str, Any], Said]] = [
+    ("native", {}, Said("Bonjour.", usage=Usage(21, 4))),
+    (
+        "native-tools",
+        {"offer": TOOLS},
+        Said(
+            calls=(("call_abcn0", "get_weather", PARIS), ("call_abcn1", "get_time", '{"zone":"UTC"}')),
+            finish_reason="tool_calls",
+            usage=Usage(80, 14),
+        ),
+    ),
+    ("native-json", {"wanted": Wanted()}, Said('{"name":"Ada","age":36}', usage=Usage(40, 12))),
+    ("native-number", {}, Said("0.50", usage=Usage(21, 3, 16, neurons=0.25))),
+    ("native-text", {}, Said("Bonjour.", usage=Usage(5, 2, is_estimated=True))),
+    (
+        "scout-tools",
+        {"offer": TOOLS},
+        Said(
+            calls=(("chatcmpl-tool-1", "get_weather", PARIS),),
+            finish_reason="tool_calls",
+            usage=Usage(80, 14),
+        ),
+    ),
+    (
+        "qwq",
+        {"think_tags": "untagged"},
+        Said("4", "Two and two.\n\nThat is four.\n", usage=Usage(12, 14, reasoning_tokens=7)),
+    ),
+    ("hybrid", {"think_tags": "tagged"}, Said("4", "2+2", usage=Usage(12, 40, reasoning_tokens=1))),
+    ("hybrid-prompt", {}, Said("4", finish_reason="length", usage=Usage(12, 1))),
+    (
+        "chat",
+        {"think_tags": "tagged"},
+        Said("Hi", "A greeting.", finish_reason="length", usage=Usage(9, 14, reasoning_tokens=11)),
+    ),
+    (
+        "chat-tools",
+        {"offer": TOOLS},
+        Said(
+            calls=(("call_0", "get_weather", '{"city": "Paris"}'), ("call_abcn1", "get_time", "{}")),
+            finish_reason="tool_calls",
+            usage=Usage(90, 30),
+        ),
+    ),
+    ("chat-json", {"wanted": Wanted()}, Said('{"name":"Ada","age":36}', usage=Usage(40, 12))),
+    ("chat-json", {}, Said('{"name":"Ada","age":36}', usage=Usage(40, 12))),
+    ("kimi", {}, Said("", "Let me think about", finish_reason="length", usage=Usage(9, 100, reasoning_tokens=5))),
+    (
+        "oss-responses",
+        {"offer": TOOLS, "think_tags": "tagged"},
+        Said("Hi", "A greeting.", (("call_7", "get_weather", PARIS),), "tool_calls", Usage(70, 25, 64, 20)),
+    ),
+    ("oss-responses-cut", {}, Said("Once upon", finish_reason="length", usage=Usage(70, 100))),
+    (
+        "oss-leak",
+        {"offer": FORCED, "think_tags": "tagged"},
+        Said(
+            "",
+            "I call it.",
+            (("call_abcn0", "get_weather", PARIS),),
+            "tool_calls",
+            Usage(90, 30, reasoning_tokens=3),
+        ),
+    ),
+    ("oss-leak", {}, Said('{"name":"get_weather","city":"Paris"}', "I call it.", usage=Usage(90, 30, 0, 3))),
+    (
+        "llama-leak",
+        {"offer": TOOLS},
+        Said(calls=(("call_abcn0", "get_weather", PARIS),), finish_reason="tool_calls", usage=Usage(80, 20)),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "reading", "expected"), GOLDEN_REPLIES)
+def test_a_whole_reply_of_every_shape_is_read(name: str, reading: dict[str, Any], expected: Said) -> None:
+    assert read_whole(golden_reply(name), **reading) == expected
+
+
+GOLDEN_STREAMS: list[tuple[str, dict[str, Any], Said]] = [
+    ("native", {}, Said("Bonjour 4.507", usage=Usage(21, 6, neurons=0.31))),
+    ("native-usage", {}, Said("Bonjour", usage=Usage(21, 2))),
+    (
+        "native-tools",
+        {"offer": TOOLS},
+        Said(calls=(("call_1", "get_weather", PARIS),), finish_reason="tool_calls", usage=Usage(80, 14)),
+    ),
+    ("qwq", {"think_tags": "untagged"}, Said("4", "Two and two.", usage=Usage(12, 9, reasoning_tokens=3))),
+    ("hybrid", {"think_tags": "tagged"}, Said("Hello there", usage=Usage(9, 14, neurons=0.55))),
+    ("chat", {"think_tags": "tagged"}, Said("Hi 1.0", "let me", usage=Usage(9, 14, reasoning_tokens=2))),
+    ("chat", {}, Said("Hi 1.0", "let me", usage=Usage(9, 14, reasoning_tokens=2))),
+    (
+        "chat-tools",
+        {"offer": TOOLS},
+        Said(
+            calls=(("call_0", "get_weather", '{"city": "Paris"}'), ("call_abcn1", "get_time", "{}")),
+            finish_reason="tool_calls",
+            usage=Usage(90, 30),
+        ),
+    ),
+    ("kimi", {}, Said("Hi", "Let me think", usage=Usage(9, 5, 8, 3))),
+    (
+        "hermes-leak",
+        {"offer": TOOLS},
+        Said(calls=(("call_abcn0", "get_weather", PARIS),), finish_reason="tool_calls", usage=Usage(80, 20)),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "reading", "expected"), GOLDEN_STREAMS)
+def test_a_stream_of_every_shape_is_read(name: str, reading: dict[str, Any], expected: Said) -> None:
+    assert read_stream(golden_events(name), **reading) == expected
+
+
+@pytest.mark.parametrize("name", ["native", "native-tools", "qwq", "chat", "hermes-leak"])
+def test_a_stream_without_its_end_is_a_failure(name: str) -> None:
+    broken = [event for event in golden_events(name) if event != b"[DONE]" and b'"stop"' not in event]
+    with pytest.raises(Failure, match="broke off") as caught:
+        read_stream(broken, offer=TOOLS)
+    assert (caught.value.kind, caught.value.status) == (FailureKind.BROKEN, 502)
+
+
+@pytest.mark.parametrize(
+    ("ending", "expected"),
+    [
+        ([DONE], "stop"),
+        ([{"choices": [{"delta": {}, "finish_reason": "stop"}]}], "stop"),
+        ([{"choices": [{"delta": {}, "finish_reason": "unknown"}]}], "stop"),
+        ([{"choices": [{"delta": {}, "finish_reason": "length"}]}, DONE], "length"),
+        ([{"choices": [{"delta": {}, "finish_reason": "length"}]}, {"choices": [{"finish_reason": None}]}], "length"),
+        ([{"choices": [{"finish_reason": "content_filter"}]}], "content_filter"),
+    ],
+)
+def test_done_or_any_finish_reason_ends_a_stream(ending: list[Any], expected: str) -> None:
+    answer = read_stream(payloads({"choices": [{"delta": {"content": "Hi"}}]}, *ending))
+    assert (answer.text, answer.finish_reason) == ("Hi", expected)
+
+
+CALL = {"id": "c", "function": {"name": "get_time", "arguments": "{}"}}
+CUT_CALL = {"id": "c", "function": {"name": "get_time", "arguments": '{"zo'}}
+
+
+@pytest.mark.parametrize(
+    ("reason", "calls", "completion_tokens", "expected"),
+    [
+        ("stop", [], 1, "stop"),
+        ("length", [], 1, "length"),
+        ("model_length", [], 1, "length"),
+        ("max_tokens", [], 1, "length"),
+        ("content_filter", [], 1, "content_filter"),
+        ("tool_calls", [], 1, "stop"),
+        ("function_call", [], 1, "stop"),
+        ("other", [], 1, "stop"),
+        ("unknown", [], 1, "stop"),
+        (7, [], 1, "stop"),
+        ({"no": "reason"}, [], 1, "stop"),
+        (None, [], 1, "stop"),
+        (None, [], 100, "length"),
+        ("unknown", [], 100, "length"),
+        ("stop", [], 100, "stop"),
+        ("stop", [CALL], 1, "tool_calls"),
+        ("tool_calls", [CALL], 1, "tool_calls"),
+        (None, [CALL], 1, "tool_calls"),
+        (None, [CALL], 100, "tool_calls"),
+        ("length", [CALL], 1, "length"),
+        ("content_filter", [CALL], 1, "content_filter"),
+        ("tool_calls", [CUT_CALL], 1, "length"),
+        ("stop", [CUT_CALL], 1, "length"),
+        (None, [CUT_CALL], 100, "length"),
+    ],
+)
+def test_the_finish_reason_is_true(reason: Any, calls: list[Any], completion_tokens: int, expected: str) -> None:
+    choice = {"message": {"content": "x", "tool_calls": calls}, "finish_reason": reason}
+    usage = {"prompt_tokens": 9, "completion_tokens": completion_tokens}
+    assert read_whole({"choices": [choice], "usage": usage}, offer=TOOLS).finish_reason == expected
+
+
+def test_a_model_that_stops_with_an_error_is_a_failure() -> None:
+    with pytest.raises(Failure, match="stopped with an error") as caught:
+        read_whole({"choices": [{"message": {"content": "x"}, "finish_reason": "error"}]})
+    assert caught.value.is_retryable
+
+
+@pytest.mark.parametrize(
+    "body", [None, {}, [], "", 4, {"choices": []}, {"choices": None}, {"output": []}, {"usage": {}}]
+)
+def test_a_reply_without_an_answer_is_a_failure(body: Any) -> None:
+    with pytest.raises(Failure, match="without an answer") as caught:
+        a_reader().read(a_reply(body))
+    assert caught.value.is_retryable
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        '{"response":"x',
+        "",
+        "[]",
+        '"x"',
+        "null",
+        '{"choices":{}}',
+        '{"choices":"x"}',
+        '{"choices":[null]}',
+        '{"choices":["x"]}',
+        '{"choices":[{"delta":"x"}]}',
+        '{"choices":[{"message":["x"]}]}',
+    ],
+)
+def test_an_event_that_can_not_be_understood_is_a_failure(payload: str) -> None:
+    with pytest.raises(Failure, match="Cloudflare sent") as caught:
+        a_reader().feed(payload.encode())
+    assert (caught.value.kind, caught.value.status) == (FailureKind.BROKEN, 502)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"p": "padding"},
+        {"response": None},
+        {"response": ""},
+        {"response": None, "tool_calls": []},
+        {"tool_calls": "none"},
+        {"choices": []},
+        {"choices": [], "response": "doubled"},
+        {"choices": [{}]},
+        {"choices": [{"delta": None}]},
+        {"choices": [{"delta": {"role": "assistant", "content": None}}]},
+        {"choices": [{"delta": {"content": ""}, "logprobs": None}]},
+        {"choices": [{"delta": {"content": []}}]},
+        {"choices": [{"delta": {"reasoning": {"tokens": 1}}}]},
+        {"choices": [{"delta": {"reasoning_content": ""}}]},
+        {"usage": "none"},
+        {"usage": {"prompt_tokens": 0, "total_tokens": 0, "prompt_tokens_details": {"cached_tokens": 0}}},
+    ],
+)
+def test_an_event_without_content_says_nothing(event: Any) -> None:
+    reader = a_reader()
+    assert [delta for payload in payloads(event) for delta in reader.feed(payload)] == []
+    assert reader.usage == Usage(5, 0, is_estimated=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("Hi", "Hi"),
+        (4, "4"),
+        (True, "true"),
+        ({"a": [1, None]}, '{"a":[1,null]}'),
+        ([{"a": 1}], '[{"a":1}]'),
+        ([{"type": "text", "text": "Hi"}, {"type": "text", "text": " there"}], "Hi there"),
+        ([{"text": "an answer of JSON"}], '[{"text":"an answer of JSON"}]'),
+    ],
+)
+def test_content_of_any_type_becomes_text(content: Any, expected: str) -> None:
+    assert read_whole({"response": content}).text == expected
+    assert read_whole({"choices": [{"message": {"content": content}}]}).text == expected
+    assert read_stream(payloads({"response": content}, DONE)).text == expected
+    assert read_stream(payloads({"choices": [{"delta": {"content": content}}]}, DONE)).text == expected
+
+
+@pytest.mark.parametrize("number", ["0.50", "1e3", "-0", "-1.250", "123456789012345678901234567890"])
+def test_a_number_keeps_its_spelling(number: str) -> None:
+    assert read_stream(payloads(f'{{"response":{number}}}', DONE)).text == number
+    assert read_stream(payloads(f'{{"choices":[{{"delta":{{"content": {number}}}}}]}}', DONE)).text == number
+    assert read_stream(
+        payloads(f'{{"response":{number},"choices":[{{"delta":{{"content":{number}}}}}]}}', DONE)
+    ).text == (number)
+
+
+def test_a_number_without_its_source_is_written_as_json() -> None:
+    assert a_reader().read(a_reply({"response": 0.5})) == [Text("0.5")]
+
+
+def test_json_too_deep_to_be_written_is_a_failure() -> None:
+    with pytest.raises(Failure, match="can't be passed on"):
+        a_reader().feed(b'{"response":' + b"[" * 300 + b"]" * 300 + b"}")
+
+
+def test_thoughts_come_before_the_text_of_the_same_event() -> None:
+    event = {"choices": [{"delta": {"content": "Hi", "reasoning_content": "Hm", "reasoning": "Hm"}}]}
+    assert a_reader().feed(payloads(event)[0]) == [Thought("Hm"), Text("Hi")]
+
+
+def test_an_untagged_thought_that_never_ended_was_the_answer() -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
+    answer = read_whole({"response": "Just four.", "usage": usage}, think_tags="untagged")
+    assert answer == Said("Just four.", usage=Usage(9, 3))
+
+
+def test_an_untagged_thought_that_filled_max_tokens_is_a_thought() -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 100, "total_tokens": 109}
+    expected = Said("", "Let me see", finish_reason="length", usage=Usage(9, 100, reasoning_tokens=3))
+    assert read_whole({"response": "Let me see", "usage": usage}, think_tags="untagged") == expected
+    events = payloads({"response": "Let me see"}, {"response": "", "usage": usage}, DONE)
+    assert read_stream(events, think_tags="untagged") == expected
+
+
+@pytest.mark.parametrize(
+    ("usages", "expected"),
+    [
+        ([{"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}], Usage(9, 4)),
+        ([{"prompt_tokens": 9, "completion_tokens": 1}, {"prompt_tokens": 9, "completion_tokens": 4}], Usage(9, 4)),
+        ([{"prompt_tokens": 9, "completion_tokens": 4}, {"prompt_tokens": 0, "completion_tokens": 0}], Usage(9, 4)),
+        ([{"prompt_tokens": 9, "total_tokens": 9}, {"completion_tokens": 4}], Usage(9, 4)),
+        ([{"input_tokens": 9, "output_tokens": 4, "total_tokens": 13}], Usage(9, 4)),
+        ([{"prompt_tokens": 9.0, "completion_tokens": 4.0}], Usage(9, 4)),
+        ([{"prompt_tokens": 9, "completion_tokens": 4}, {"neurons": 0.5}], Usage(9, 4, neurons=0.5)),
+        ([{"prompt_tokens": 9, "completion_tokens": 4, "neurons": "many"}], Usage(9, 4)),
+        ([{"prompt_tokens": 9}], Usage(9, 1, is_estimated=True)),
+        ([{"completion_tokens": 4}], Usage(5, 4, is_estimated=True)),
+        ([{"prompt_tokens": -9, "completion_tokens": "4"}], Usage(5, 1, is_estimated=True)),
+        ([], Usage(5, 1, is_estimated=True)),
+        ([None, "none", 4], Usage(5, 1, is_estimated=True)),
+        ([{"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 8}}], Usage(9, 4, 8)),
+        (
+            [
+                {"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 8}},
+                {"prompt_tokens": 0, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 0}},
+            ],
+            Usage(9, 4, 8),
+        ),
+        (
+            [{"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 80}}],
+            Usage(9, 4, 9),
+        ),
+        ([{"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": "many"}], Usage(9, 4)),
+        (
+            [{"prompt_tokens": 9, "completion_tokens": 4, "completion_tokens_details": {"reasoning_tokens": 40}}],
+            Usage(9, 4, 0, 4),
+        ),
+    ],
+)
+def test_usage_is_the_last_that_was_counted_and_else_estimated(usages: list[Any], expected: Usage) -> None:
+    events = payloads({"response": "Hi"}, *({"response": "", "usage": usage} for usage in usages), DONE)
+    assert read_stream(events).usage == expected
+
+
+def test_neurons_come_from_the_header_if_not_from_the_usage() -> None:
+    reader = a_reader()
+    reader.read(a_reply({"response": "Hi", "usage": {"prompt_tokens": 9, "completion_tokens": 1}}, neurons=0.75))
+    assert reader.usage == Usage(9, 1, neurons=0.75)
+
+
+def test_thoughts_and_calls_count_in_an_estimate() -> None:
+    message = {"content": None, "reasoning": "A thought.", "tool_calls": [CALL]}
+    usage = read_whole({"choices": [{"message": message}]}, offer=TOOLS).usage
+    assert usage == Usage(5, 6, reasoning_tokens=3, is_estimated=True)
+
+
+def test_calls_of_a_request_that_wants_none_are_left_out() -> None:
+    body = {"response": "Sunny.", "tool_calls": [{"name": "get_weather", "arguments": {}}]}
+    answer = read_whole(body, offer=Offer({"get_weather": WEATHER}, "none"))
+    assert (answer.text, answer.calls, answer.finish_reason) == ("Sunny.", (), "stop")
+
+
+def test_without_parallel_calls_the_first_one_is_kept() -> None:
+    reply = golden_reply("chat-tools")
+    answer = read_whole(reply, offer=Offer({"get_weather": WEATHER}, is_parallel=False))
+    assert (answer.calls, answer.finish_reason) == ((("call_0", "get_weather", '{"city": "Paris"}'),), "tool_calls")
+
+
+def test_ids_of_further_choices_and_of_the_history_are_not_given_again() -> None:
+    reply = golden_reply("chat-tools")
+    for choice, ids in ((0, ["call_abcn0", "call_abcn1"]), (1, ["call_abc1n0", "call_abc1n1"])):
+        reader = a_reader(choice=choice, offer=TOOLS, used_ids=frozenset({"call_0"}))
+        assert [call_id for call_id, *_ in said(reader.read(reply), reader).calls] == ids
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+@pytest.mark.parametrize("offer", [Offer({}), TOOLS])
+@pytest.mark.parametrize("think_tags", ["none", "tagged"])
+def test_a_text_ends_at_its_stop_wherever_it_is_cut(size: int, offer: Offer, think_tags: str) -> None:
+    text = "One, two, STOP three"
+    events = [{"response": text[i : i + size]} for i in range(0, len(text), size)]
+    answer = read_stream(payloads(*events, DONE), stops=("STOP", "never"), offer=offer, think_tags=think_tags)
+    assert (answer.text, answer.finish_reason) == ("One, two, ", "stop")
+
+
+def test_nothing_counts_behind_a_stop() -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 100, "total_tokens": 109}
+    later = {"content": "more", "reasoning_content": "Hm", "tool_calls": [CALL]}
+    choices = [
+        {"delta": {"content": "One STOP two", "tool_calls": [CALL]}},
+        {"delta": later, "finish_reason": "length"},
+    ]
+    reader = a_reader(stops=("STOP",), offer=TOOLS)
+    assert reader.feed(payloads({"choices": choices[:1]})[0]) == [Text("One ")]
+    assert reader.is_done
+    assert reader.feed(payloads({"choices": choices[1:], "usage": usage})[0]) == []
+    assert said(reader.close(), reader) == Said(usage=Usage(9, 100))
+
+
+def test_an_answer_cut_at_its_stop_is_not_full() -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 100}
+    assert read_whole({"response": "One STOP two", "usage": usage}, stops=("STOP",)).finish_reason == "stop"
+
+
+def test_a_leaked_call_behind_a_stop_is_none() -> None:
+    text = 'One STOP <tool_call>{"name": "get_time", "arguments": {}}</tool_call>'
+    answer = read_whole({"response": text}, stops=("STOP",), offer=TOOLS)
+    assert (answer.text, answer.calls, answer.finish_reason) == ("One ", (), "stop")
+
+
+def test_a_stream_cut_at_a_stop_is_whole() -> None:
+    assert read_stream(payloads({"response": "One STOP"}), stops=("STOP",)).finish_reason == "stop"
+
+
+def test_thoughts_of_harmony_are_thoughts() -> None:
+    text = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Hi"
+    answer = read_whole({"response": text}, offer=TOOLS)
+    assert (answer.text, answer.thought) == ("Hi", "Hm.")
+
+
+def test_stops_are_found_in_what_is_left_at_the_end() -> None:
+    answer = read_stream(payloads({"response": "One ST"}, DONE), stops=("STOP",))
+    assert (answer.text, answer.finish_reason) == ("One ST", "stop")
+
+
+def test_a_forced_tool_that_is_not_called_is_a_failure() -> None:
+    with pytest.raises(Failure, match="without calling the tool"):
+        read_whole({"response": "Sunny."}, offer=FORCED)
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+def test_an_answer_cut_before_its_forced_call_stays_as_it_is(reason: str) -> None:
+    body = {"choices": [{"message": {"content": "I wi"}, "finish_reason": reason}]}
+    assert read_whole(body, offer=FORCED).finish_reason == reason
+
+
+def test_the_bare_arguments_of_a_forced_tool_are_a_call() -> None:
+    answer = read_whole({"response": PARIS}, offer=FORCED)
+    assert (answer.text, answer.calls) == ("", (("call_abcn0", "get_weather", PARIS),))
+
+
+@pytest.mark.parametrize("text", ["no JSON", "JSON Mode couldn't be met", '["no object"]'])
+def test_an_answer_that_is_not_the_wanted_json_is_a_failure(text: str) -> None:
+    with pytest.raises(Failure) as caught:
+        read_whole({"response": text}, wanted=Wanted())
+    assert caught.value.kind is FailureKind.JSON_MODE
+
+
+def test_json_that_was_cut_is_not_checked_but_a_refusal_is_none_the_less() -> None:
+    cut = {"choices": [{"message": {"content": '{"a":'}, "finish_reason": "length"}]}
+    assert read_whole(cut, wanted=Wanted()).text == '{"a":'
+    refusal = {"response": "JSON Mode couldn't be met", "usage": {"completion_tokens": 100}}
+    with pytest.raises(Failure, match="valid JSON"):
+        read_whole(refusal, wanted=Wanted())
+
+
+def test_calls_beside_wanted_json_are_not_checked() -> None:
+    answer = read_whole({"response": "I look.", "tool_calls": [CALL]}, wanted=Wanted(), offer=TOOLS)
+    assert (answer.text, answer.finish_reason) == ("I look.", "tool_calls")
+
+
+def test_words_about_json_mode_are_an_answer_where_no_json_is_wanted() -> None:
+    text = 'The error "JSON Mode couldn\'t be met" means that the schema was too hard.'
+    assert read_whole({"response": text}).text == text
+
+
+A = {"token": "A", "logprob": -0.5, "bytes": [65], "top_logprobs": []}
+B = {"token": "B", "logprob": -0.25, "bytes": [66], "top_logprobs": []}
+
+
+def said_with_logprobs(deltas: list[Any]) -> list[tuple[str, Any]]:
+    return [(delta.text, delta.logprobs) for delta in deltas]
+
+
+@pytest.mark.parametrize("reading", [{}, {"stops": ("STOP",)}])
+def test_logprobs_stay_with_their_text(reading: dict[str, Any]) -> None:
+    event = {"choices": [{"delta": {"content": "AB"}, "logprobs": {"content": [A, B], "refusal": None}}]}
+    assert said_with_logprobs(a_reader(**reading).feed(payloads(event)[0])) == [("AB", {"content": [A, B]})]
+
+
+def test_logprobs_of_a_text_that_is_held_wait_for_it() -> None:
+    reader = a_reader(stops=("ABC",))
+    events = payloads(
+        {"choices": [{"delta": {"content": "A"}, "logprobs": {"content": [A]}}]},
+        {"choices": [{"delta": {"content": "BX"}, "logprobs": {"content": [B]}}]},
+        {"choices": [{"delta": {"content": "Y"}}]},
+    )
+    assert [said_with_logprobs(reader.feed(event)) for event in events] == [
+        [],
+        [("ABX", {"content": [A, B]})],
+        [("Y", None)],
+    ]
+
+
+def test_logprobs_of_a_token_without_text_are_kept() -> None:
+    event = {"choices": [{"delta": {"content": ""}, "logprobs": {"content": [A]}}]}
+    assert said_with_logprobs(a_reader().feed(payloads(event)[0])) == [("", {"content": [A]})]
+
+
+@pytest.mark.parametrize("logprobs", [True, [A], "none", {"content": None}, {"content": ["A"]}, {"tokens": ["A"]}])
+def test_logprobs_in_another_form_are_left_out(logprobs: Any) -> None:
+    event = {"choices": [{"delta": {"content": "A"}, "logprobs": logprobs}]}
+    assert said_with_logprobs(a_reader().feed(payloads(event)[0])) == [("A", None)]
+
+
+def test_thoughts_before_json_stay_thoughts() -> None:
+    choice = {"message": {"content": ' {"a": 1}', "reasoning_content": "Hm"}}
+    answer = read_whole({"choices": [choice]}, wanted=Wanted())
+    assert (answer.thought, answer.text) == ("Hm", '{"a":1}')
+
+
+def test_logprobs_stay_with_json_that_was_written_anew() -> None:
+    choice = {"message": {"content": ' {"a": 1}'}, "logprobs": {"content": [A, B]}}
+    deltas = a_reader(wanted=Wanted()).read(a_reply({"choices": [choice]}))
+    assert said_with_logprobs(deltas) == [('{"a":1}', {"content": [A, B]})]
+
+
+def test_items_of_a_response_that_are_unknown_are_left_out() -> None:
+    body = {
+        "output": [
+            None,
+            {"type": "reasoning", "content": None},
+            {"type": "message", "content": [None, {"type": "refusal", "refusal": "No."}]},
+            {"type": "function_call"},
+        ]
+    }
+    assert read_whole(body) == Said("No.", usage=Usage(5, 1, is_estimated=True))
+
+
+def test_the_reader_needs_no_more_than_max_tokens_of_its_call() -> None:
+    reader = ChatReader(a_reading(), Call("m", "run/m", {"max_tokens": 1}))
+    assert reader.finish_reason == ""
+    assert reader.read(a_reply({"response": "Hi", "usage": {"completion_tokens": 1}})) == [Text("Hi")]
+    assert (reader.finish_reason, reader.text) == ("length", "Hi")
