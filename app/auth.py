@@ -44,11 +44,6 @@ class Auth:
             emulator_url,
         )
 
-    @property
-    def own_account(self) -> Account | None:
-        """The account that serves what no caller asked for, such as the list of models."""
-        return {"managed": self._ours, "emulator": self._emulator, "pass-through": None}[self._mode]
-
     def identify(self, headers: Sequence[tuple[bytes, bytes]]) -> Caller:
         """Raises AuthenticationError if a key is needed and none, or a wrong one, is shown."""
         keys = list(_keys(headers))
@@ -80,14 +75,14 @@ class Auth:
 
 
 def _keys(headers: Sequence[tuple[bytes, bytes]]) -> Iterable[str]:
-    """Every key that a client may have put somewhere; many send the same one twice."""
+    """Every key that a client may have put somewhere; many send the same one twice. Keys may be any UTF-8."""
     for name, value in headers:
         if name == b"authorization":
-            scheme, _, rest = value.decode("latin-1").strip().partition(" ")
+            scheme, _, rest = value.decode("utf-8", "replace").strip().partition(" ")
             is_scheme = scheme.lower() in ("bearer", "deepl-auth-key")
             key = rest if is_scheme else scheme if not rest else ""
         elif name in (b"x-api-key", b"api-key"):
-            key = value.decode("latin-1")
+            key = value.decode("utf-8", "replace")
         else:
             continue
         if key := key.strip():

@@ -23,7 +23,7 @@ from app.logs import configure
 from app.media.loader import PictureLoader
 from app.media.remote import RemoteFetcher
 from app.relay import Relay
-from app.routes import health, models, openai, reference
+from app.routes import health, models, openai, reference, run
 from app.routes.edge import Edge, Faults, Options
 from app.settings import Settings
 from app.upstream.client import WorkersAI
@@ -42,21 +42,20 @@ A_DAY = 86400
 
 
 class Transports(httpx2.AsyncBaseTransport):
-    """The network, and the emulator beside it if there is one."""
+    """The network, and the emulator beside it."""
 
-    def __init__(self, network: httpx2.AsyncBaseTransport, emulator: httpx2.AsyncBaseTransport | None) -> None:
+    def __init__(self, network: httpx2.AsyncBaseTransport, emulator: httpx2.AsyncBaseTransport) -> None:
         self._network = network
         self._emulator = emulator
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        if self._emulator and request.url.host == "emulator.invalid":
+        if request.url.host == "emulator.invalid":
             return await self._emulator.handle_async_request(request)
         return await self._network.handle_async_request(request)
 
     async def aclose(self) -> None:
         await self._network.aclose()
-        if self._emulator:
-            await self._emulator.aclose()
+        await self._emulator.aclose()
 
 
 def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | None = None) -> FastAPI:
@@ -97,9 +96,11 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
         max_body_size=None,
         exception_handlers={HTTPException: _http_fault, RequestValidationError: _validation_fault},
     )
-    app.router.routes += openai.routes(
-        relay, auth, max_body_bytes=settings.max_body_bytes, heartbeat_seconds=settings.heartbeat_seconds
-    )
+    max_bytes, heartbeat = settings.max_body_bytes, settings.heartbeat_seconds
+    app.router.routes[:0] = [  # first, since routes are tried in order
+        *openai.routes(relay, auth, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat),
+        *run.routes(relay, auth, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat),
+    ]
     app.include_router(models.router(model_list, catalog, auth))
     app.include_router(health.router(settings.mode))
     reference.describe(app)

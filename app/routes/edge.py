@@ -82,11 +82,13 @@ class Faults:
             record.error = "client_left"
         except APIStatusError as error:
             record.error = error.code
+            if record.status:
+                raise  # too late for an answer: the connection has to break, so that nothing looks whole
             await send_error(error, send)
         except Exception:
             logger.exception("crash", extra={"fields": {"request_id": record.request_id}})
             if record.status:
-                raise  # too late for an answer: the connection has to break, so that nothing looks whole
+                raise
             crash = InternalServerError("The server failed. Its log has the reason under the request's id.")
             record.error = crash.code
             await send_error(crash, send)

@@ -18,5 +18,6 @@ def router(mode: str) -> APIRouter:
 
     routes.add_api_route("/", greet, methods=["GET", "HEAD"], include_in_schema=False)
     routes.add_api_route("/api/hello", greet, methods=["GET", "HEAD"], include_in_schema=False)  # Claude Code asks here
-    routes.add_api_route("/health", health, methods=["GET", "HEAD"])
+    routes.add_api_route("/health", health)
+    routes.add_api_route("/health", health, methods=["HEAD"], include_in_schema=False)
     return routes

@@ -1,6 +1,6 @@
 """The whole OpenAI API on one page: each endpoint is a schema and a translator."""
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 from starlette.routing import Route
@@ -13,13 +13,48 @@ from app.routes.record import Record
 from app.routes.replies import Headers, send_json
 from app.routes.streaming import client_watched, send_events
 from app.schemas.chat import ChatCompletionRequest
+from app.schemas.completions import CompletionRequest
+from app.schemas.embeddings import EmbeddingRequest
+from app.schemas.moderations import ModerationRequest
+from app.schemas.rerank import RerankRequest, RerankV2Request
 from app.translators.base import Plan, Translator
 from app.translators.chat import chat
+from app.translators.completions import completions
+from app.translators.embeddings import embeddings
+from app.translators.moderations import moderations
+from app.translators.rerank import rerank
 
 Req = TypeVar("Req", bound=BaseModel)
 
-PREFIXES = ("/v1", "")
-"""Half of the clients append `/v1` to the base URL, the other half nothing."""
+LONGEST_HEADER = 1000
+"""Characters. Proxies refuse answers whose headers don't fit into a few kilobytes."""
+
+
+class Row(NamedTuple):
+    """An endpoint."""
+
+    paths: tuple[str, ...]
+    """The first is the documented one."""
+    summary: str
+    schema: type[BaseModel]
+    translator: Translator[Any, Any]
+
+
+ROWS = (
+    Row(
+        ("/v1/chat/completions",), "Chat completions, streamed or whole, on any text model", ChatCompletionRequest, chat
+    ),
+    Row(("/v1/completions",), "Completions of prompts, streamed or whole", CompletionRequest, completions),
+    Row(("/v1/embeddings",), "Embeddings, as floats or base64", EmbeddingRequest, embeddings),
+    Row(("/v1/moderations",), "Moderation of texts", ModerationRequest, moderations),
+    Row(
+        ("/v1/rerank", "/v1/reranking"),
+        "Documents by relevance; Jina's, Cohere's and TEI's shapes",
+        RerankRequest,
+        rerank,
+    ),
+    Row(("/v2/rerank",), "The same as Cohere's second version", RerankV2Request, rerank),
+)
 
 
 class Endpoint(Generic[Req]):
@@ -80,17 +115,23 @@ class Endpoint(Generic[Req]):
 def _headers(plan: Plan[Any]) -> Headers:
     headers = [(b"x-flarelay-model", plan.context.model.id.encode())]
     if plan.ignored:
-        headers.append((b"x-flarelay-ignored", ", ".join(plan.ignored).encode("ascii", "backslashreplace")))
+        names = ", ".join(plan.ignored)[:LONGEST_HEADER]
+        headers.append((b"x-flarelay-ignored", names.encode("unicode_escape")))  # they are the caller's: any text
     return headers
 
 
 def routes(relay: Relay, auth: Auth, *, max_body_bytes: int, heartbeat_seconds: float) -> list[Route]:
-    """The endpoints that run models."""
-    endpoints = {
-        "/chat/completions": Endpoint(
-            ChatCompletionRequest, chat, relay, auth, max_body_bytes=max_body_bytes, heartbeat_seconds=heartbeat_seconds
+    """The endpoints that run models, each also without `/v1`: half of the clients don't append it to the base URL."""
+    found = []
+    for row in ROWS:
+        endpoint = Endpoint(
+            row.schema,
+            row.translator,
+            relay,
+            auth,
+            max_body_bytes=max_body_bytes,
+            heartbeat_seconds=heartbeat_seconds,
         )
-    }
-    return [
-        Route(prefix + path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items() for prefix in PREFIXES
-    ]
+        paths = dict.fromkeys(path for each in row.paths for path in (each, each.removeprefix("/v1")))
+        found += [Route(path, endpoint, methods=["POST"]) for path in paths]
+    return found

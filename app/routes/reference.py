@@ -5,14 +5,10 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
-from app.schemas.chat import ChatCompletionRequest
+from app.routes.openai import ROWS, Row
 from app.schemas.errors import ErrorBody
 
 REFERENCE = "#/components/schemas/{model}"
-
-OPERATIONS = {
-    "/v1/chat/completions": ("Chat completions, streamed or whole, on any text model", ChatCompletionRequest),
-}
 
 ERRORS = {
     "400": "The request can't be answered; `param` names what is wrong",
@@ -42,11 +38,11 @@ def describe(app: FastAPI) -> None:
 
 
 def _add(document: dict[str, Any]) -> None:
-    shown: list[Any] = [(schema, "validation") for _, schema in OPERATIONS.values()] + [(ErrorBody, "validation")]
+    shown: list[Any] = [(row.schema, "validation") for row in ROWS] + [(ErrorBody, "validation")]
     _, definitions = models_json_schema(shown, ref_template=REFERENCE)
     document.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
-    for path, (summary, schema) in OPERATIONS.items():
-        document["paths"][path] = {"post": _operation(path, summary, schema.__name__)}
+    for row in ROWS:
+        document["paths"][row.paths[0]] = {"post": _operation(row)}
     for operations in document["paths"].values():
         for operation in operations.values():
             operation["responses"].pop("422", None)  # FastAPI's own shape of error, which is never sent
@@ -54,12 +50,12 @@ def _add(document: dict[str, Any]) -> None:
                 operation["responses"].setdefault(status, _response(meaning, "ErrorBody"))
 
 
-def _operation(path: str, summary: str, schema: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": REFERENCE.format(model=schema)}}}
+def _operation(row: Row) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": REFERENCE.format(model=row.schema.__name__)}}}
     return {
         "tags": ["openai"],
-        "summary": summary,
-        "operationId": path.removeprefix("/v1/").replace("/", "_"),
+        "summary": row.summary,
+        "operationId": row.paths[0].strip("/").replace("/", "_"),
         "requestBody": {"required": True, "content": content},
         "responses": {
             "200": {

@@ -31,6 +31,7 @@ async def client_watched(receive: Receive) -> AsyncGenerator[None]:
     The request's body must have been read: what `receive` brings next can only be the end.
     """
     task = asyncio.current_task()
+    assert task  # noqa: S101 - what is to be cancelled runs in one
     has_left = False
 
     async def watch() -> None:
@@ -38,8 +39,7 @@ async def client_watched(receive: Receive) -> AsyncGenerator[None]:
         while (await receive())["type"] != "http.disconnect":
             pass
         has_left = True
-        if task:
-            task.cancel()
+        task.cancel()
 
     watcher = asyncio.create_task(watch())
     try:
@@ -47,8 +47,7 @@ async def client_watched(receive: Receive) -> AsyncGenerator[None]:
     except asyncio.CancelledError:
         if not has_left:
             raise
-        if task:
-            task.uncancel()
+        task.uncancel()
         raise ClientLeft from None
     finally:
         watcher.cancel()
@@ -61,11 +60,11 @@ async def send_events(
 
     A failure becomes an `error` event with nothing behind it, least of all `[DONE]`: the answer must not look whole.
     """
-    await send({"type": "http.response.start", "status": 200, "headers": HEADERS + headers})
     pulse = _Pulse(send, heartbeat_seconds)
     failure: APIStatusError | None = None
     try:
         async with aclosing(chunks):
+            await send({"type": "http.response.start", "status": 200, "headers": HEADERS + headers})
             async for chunk in chunks:
                 pulse.last = time.monotonic()
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
