@@ -11,20 +11,17 @@ from math import inf, tanh
 from typing import Any
 
 from app.calls import Call, Failure, FailureKind, Reply, Usage
-from app.catalog import Model
 from app.errors import BadRequestError
 from app.schemas.rerank import Document, RerankRequest, RerankResponse, RerankResult, TextScore
 from app.translators.base import Context, Plan, Translator
 from app.translators.sources import asked_source
+from app.translators.text_batches import in_batches
 from app.translators.tokens import estimate_tokens
 
 ENDPOINT = "/v1/rerank"
 
 SEARCH_UNIT = 100
 """Documents. Source: Cohere's pricing."""
-
-BLANK = " "
-"""Stands for an empty text, which the models refuse. Source: `minLength` in Cloudflare's schemas of them."""
 
 
 def to_plan(request: RerankRequest, context: Context) -> Plan[RerankRequest]:
@@ -36,8 +33,8 @@ def to_plan(request: RerankRequest, context: Context) -> Plan[RerankRequest]:
     texts = _texts(request)
     path = f"run/{model.id}"
     calls = tuple(
-        Call(model.id, path, {"query": request.query, "contexts": [{"text": text or BLANK} for text in batch]})
-        for batch in _batches(texts, estimate_tokens(request.query), model)
+        Call(model.id, path, {"query": request.query, "contexts": [{"text": text} for text in batch]})
+        for batch in in_batches(texts, model, beside=estimate_tokens(request.query))
     )
     return Plan(request, context, calls, tuple(_ignored(request)), texts)
 
@@ -73,21 +70,6 @@ def _text(document: Document, fields: Sequence[str], param: str) -> str:
         return "\n".join(value if isinstance(value, str) else asked_source(value, param) for value in values)
     text = document.get("text")
     return text if isinstance(text, str) else source
-
-
-def _batches(texts: Sequence[str], query_tokens: int, model: Model) -> Iterator[list[str]]:
-    """The texts in order, as many at once as one call takes. Each is read together with the query."""
-    max_tokens = model.quirks.max_call_tokens or inf
-    batch: list[str] = []
-    tokens = 0
-    for text in texts:
-        pair = query_tokens + estimate_tokens(text)
-        if batch and (len(batch) == model.max_batch or tokens + pair > max_tokens):
-            yield batch
-            batch, tokens = [], 0
-        batch.append(text)
-        tokens += pair
-    yield batch
 
 
 def from_replies(plan: Plan[RerankRequest], replies: Sequence[Reply]) -> tuple[RerankResponse | list[TextScore], Usage]:
