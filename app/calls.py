@@ -37,6 +37,9 @@ class Call:
     stream: bool = False
     affinity: str | None = None
     """Sent as `x-session-affinity`, so that equal prefixes meet the same prompt cache."""
+    content: bytes | None = None
+    """Sent in place of `body`, for models that take forms or bytes."""
+    content_type: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True)

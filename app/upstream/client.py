@@ -23,6 +23,9 @@ FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 20.0
 """A client can wait for longer times better than we can: it gets the failure with its Retry-After."""
 
+BINARY = (b"image/", b"audio/", b"application/octet-stream")
+"""Types of answers that are a reply as they are."""
+
 MOST_PAGES = 20
 """Of the list of models: an end, should there be none."""
 
@@ -276,10 +279,10 @@ def _timeout(connect: float, read: float) -> dict[str, Any]:
 
 def _post(call: Call, account: Account, extensions: dict[str, Any]) -> httpx2.Request:
     try:
-        body = orjson.dumps(call.body)
+        body = orjson.dumps(call.body) if call.content is None else call.content
     except orjson.JSONEncodeError as failure:  # numbers of more than 64 bits, or too many levels
         raise Failure(FailureKind.BAD_REQUEST, f"The request can't be sent: {failure}.", status=400) from failure
-    headers = [(b"content-type", b"application/json")]
+    headers = [(b"content-type", call.content_type.encode())]
     if call.affinity:
         headers.append((b"x-session-affinity", call.affinity.encode()))
     return _request("POST", call.path, account, extensions, headers, body)
@@ -308,7 +311,10 @@ def _reply(response: httpx2.Response, body: bytes) -> Reply:
     """The reply in a response. Raises Failure if it is one, or nothing that can be read."""
     if response.status_code != 200:
         raise classify(response.status_code, response.headers, body)
-    if b"json" not in _header(response, b"content-type"):
+    content_type = _header(response, b"content-type")
+    if content_type.startswith(BINARY):
+        return Reply(body, body, _neurons(response))
+    if b"json" not in content_type:
         raise Failure(FailureKind.BROKEN, "Cloudflare answered in an unexpected form.", status=502)
     value = _loaded(body)
     failure = classify_event(value)

@@ -590,3 +590,19 @@ class TestModels:
         with pytest.raises(Failure) as caught:
             await workers.models(ACCOUNT)
         assert (caught.value.kind, len(transport.requests)) == (FailureKind.AUTHENTICATION, 2)
+
+
+@pytest.mark.parametrize("content_type", ["image/png", "audio/mpeg", "application/octet-stream"])
+async def test_a_binary_answer_is_a_reply_as_it_is(content_type: str) -> None:
+    transport = Replaying(answer(b"\x89PNG", content_type=content_type, cf_ai_neurons="2.5"))
+    _, reply = await WorkersAI(transport).run(RUN, ACCOUNT)
+    assert (reply.body, reply.neurons) == (b"\x89PNG", 2.5)
+
+
+async def test_a_call_may_have_bytes_in_place_of_a_body() -> None:
+    transport = Replaying(whole({"result": {}, "success": True}))
+    await WorkersAI(transport).run(
+        replace(RUN, content=b"--x", content_type="multipart/form-data; boundary=x"), ACCOUNT
+    )
+    (request,) = transport.requests
+    assert (request.content, request.headers["content-type"]) == (b"--x", "multipart/form-data; boundary=x")
