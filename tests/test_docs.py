@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from app.routes.openai import ROWS
 from app.settings import Settings
 from docs.generate import ROOT, documents
 
@@ -44,3 +45,8 @@ def test_the_image_installs_what_the_lock_file_pins() -> None:
     assert "--require-hashes -r requirements.lock" in dockerfile
     assert "USER flarelay" in dockerfile
     assert "HEALTHCHECK" in dockerfile
+
+
+@pytest.mark.parametrize("path", [path for row in ROWS for path in row.paths[:1]] + ["/v1/run/", "/v1/models"])
+def test_every_endpoint_is_in_the_readme(path: str) -> None:
+    assert path in (ROOT / "README.md").read_text()
