@@ -4,7 +4,7 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.catalog import Catalog, Model
 from app.catalog.models import MODEL_ID
-from app.emulator.bodies import body_of
+from app.emulator.bodies import body_of, check_takes_json
 from app.emulator.classification import run_text_classification
 from app.emulator.embeddings import run_embeddings
 from app.emulator.faults import (
@@ -29,6 +29,7 @@ from app.emulator.faults import (
     paid_plan_needed,
     retired,
 )
+from app.emulator.images import run_text_to_image
 from app.emulator.meters import Meters
 from app.emulator.models_search import searched
 from app.emulator.options import Options
@@ -40,7 +41,7 @@ from app.emulator.texts import run_text
 from app.emulator.translation import run_translation
 from app.emulator.vision import run_image_classification, run_image_to_text, run_object_detection
 
-Answerer = Callable[[Run, Meters], Reply]
+Answerer = Callable[[Run, Meters], Reply | Awaitable[Reply]]
 TASKS: dict[str, Answerer] = {
     "text-generation": run_text,
     "moderation": run_text,
@@ -51,6 +52,7 @@ TASKS: dict[str, Answerer] = {
     "image-classification": run_image_classification,
     "object-detection": run_object_detection,
     "image-to-text": run_image_to_text,
+    "text-to-image": run_text_to_image,
 }
 """Task of a model -> what answers its runs."""
 OPENAI_TASKS: dict[str, dict[str, Answerer]] = {
@@ -99,7 +101,7 @@ class Emulator:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = await receive_request(scope, receive, self.options.max_body_bytes)
         self.requests.append(request)
-        reply = self._reply(request)
+        reply = await self._reply(request)
         is_through = False
         async with anyio.create_task_group() as tasks:
 
@@ -113,16 +115,16 @@ class Emulator:
             tasks.cancel_scope.cancel()
         self.cancelled_requests += not is_through
 
-    def _reply(self, request: ReceivedRequest) -> Reply:
+    async def _reply(self, request: ReceivedRequest) -> Reply:
         request_id = f"{next(self._numbers):08x}-0404-4429-9304-0{PROCESS:011x}"  # digits that are no status
         try:
-            reply = self._route(request, request_id)
+            reply = await self._route(request, request_id)
         except Fault as fault:
             reply = fault_reply(fault, request_id, self.options.quirks)
         headers = {"cf-ray": f"{request_id[:8]}{PROCESS:08x}-EMU", "cf-ai-req-id": request_id}
         return replace(reply, headers=reply.headers | headers)
 
-    def _route(self, request: ReceivedRequest, request_id: str) -> Reply:
+    async def _route(self, request: ReceivedRequest, request_id: str) -> Reply:
         if VERIFY_PATH.fullmatch(request.path):
             return self._verify(request)
         found = ACCOUNT_PATH.fullmatch(request.path)
@@ -137,9 +139,9 @@ class Emulator:
             raise no_route(request.path)
         _expect(request, "POST")
         _check_options(request.query)
-        return self._run_at(rest, account, request, request_id)
+        return await self._run_at(rest, account, request, request_id)
 
-    def _run_at(self, path: str, account: str, request: ReceivedRequest, request_id: str) -> Reply:
+    async def _run_at(self, path: str, account: str, request: ReceivedRequest, request_id: str) -> Reply:
         tasks = OPENAI_TASKS.get(path, TASKS)
         if path.startswith("run/"):
             model = self._model(unquote(path[len("run/") :]), tasks)
@@ -147,6 +149,7 @@ class Emulator:
         else:
             body = body_of(request, None, self.options.max_body_bytes)
             model = self._model(body.fields.pop("model", None), tasks)
+            check_takes_json(model)
         run = Run(
             id=request_id,
             account=account,
@@ -158,7 +161,7 @@ class Emulator:
             affinity=request.headers.get("x-session-affinity"),
             data=body.data,
         )
-        return self._run(run, tasks)
+        return await self._run(run, tasks)
 
     def _verify(self, request: ReceivedRequest) -> Reply:
         _expect(request, "GET")
@@ -186,11 +189,12 @@ class Emulator:
             raise no_such_model(str(model_id))
         return model
 
-    def _run(self, run: Run, tasks: Mapping[str, Answerer]) -> Reply:
+    async def _run(self, run: Run, tasks: Mapping[str, Answerer]) -> Reply:
         quirks = run.quirks
         try:
             run = self._admitted(run, tasks)
-            reply = tasks[run.model.task](run, self.meters)
+            answer = tasks[run.model.task](run, self.meters)
+            reply = answer if isinstance(answer, Reply) else await answer
         except Fault as fault:
             reply = fault_reply(fault, run.id, quirks)
         return replace(

@@ -10,11 +10,12 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "number": (int, float),
     "array": (list,),
     "object": (dict,),
+    "file": (bytes,),
 }
 
 
 def type_of(value: Any) -> str:
-    """The JSON type of a value."""
+    """The JSON type of a value, or `file` for one out of a form."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -23,7 +24,7 @@ def type_of(value: Any) -> str:
 
 
 class Check(NamedTuple):
-    """`type` is a JSON type, or several with `|` between them."""
+    """`type` is a JSON type, or several with `|` between them; the limits are for numbers, and the lengths of texts."""
 
     type: str
     minimum: float | None = None
@@ -33,12 +34,21 @@ class Check(NamedTuple):
         """What is wrong with a value; None if nothing is."""
         if mismatch := type_problem(path, value, self.type):
             return mismatch
+        if isinstance(value, str):
+            return self._length_problem(path, len(value))
         if not isinstance(value, int | float):
             return None
         if self.minimum is not None and value < self.minimum:
             return f"'{path}' must be >= {self.minimum:g}"
         if self.maximum is not None and value > self.maximum:
             return f"'{path}' must be <= {self.maximum:.12g}"
+        return None
+
+    def _length_problem(self, path: str, length: int) -> str | None:
+        if self.minimum is not None and length < self.minimum:
+            return f"'{path}' must NOT have fewer than {self.minimum:g} characters"
+        if self.maximum is not None and length > self.maximum:
+            return f"'{path}' must NOT have more than {self.maximum:g} characters"
         return None
 
 

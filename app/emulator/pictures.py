@@ -4,11 +4,10 @@ import base64
 import binascii
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from PIL import Image
-
+from app.emulator.checks import missing, type_problem
 from app.emulator.faults import Fault, bad_input
 from app.emulator.run import Run
 
@@ -65,11 +64,25 @@ def sniff(url: str) -> Picture:
 
 def identified(data: bytes) -> Picture:
     """Raises 8006 for what is no picture."""
+    from PIL import Image  # here, since it takes a good part of the time in which the server should be ready
+
     try:
         with Image.open(io.BytesIO(data)) as image:
             return Picture(str(image.format), image.width, image.height)
     except (OSError, ValueError, Image.DecompressionBombError) as failure:
         raise Fault(8006, "Invalid data for image - reason cannot identify image file") from failure
+
+
+def listed(body: Mapping[str, Any], name: str) -> bytes:
+    """A picture as a list of its bytes. Raises 5006 for what is none."""
+    if name not in body:
+        raise bad_input(missing("/", name))
+    if problem := type_problem(f"/{name}", body[name], "array"):
+        raise bad_input(problem)
+    try:
+        return bytes(body[name])
+    except (TypeError, ValueError) as failure:
+        raise bad_input(f"'/{name}' must hold integers from 0 to 255") from failure
 
 
 def described(run: Run) -> list[str]:

@@ -75,6 +75,7 @@ QUIRKS = {
     "floats-for-base64": Quirk("ai/v1/embeddings ignores `encoding_format` instead of refusing base64", _THREADS),
     "logits": Quirk("scores of contexts are raw logits, not within 0 and 1", _DOCS),
     "garbled-verdict": Quirk("a moderation model answers with prose", _THREADS),
+    "jpeg-for-png": Quirk("a picture is JPEG where PNG is announced", _THREADS),
     # failures
     "success-false-200": Quirk("the failure (out of capacity, if there is no other) has status 200", _THREADS),
     "error-200": Quirk('the failure is `{"error":{"message":…}}` with status 200', _THREADS),

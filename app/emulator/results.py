@@ -9,6 +9,9 @@ from app.emulator.quirks import FAILING
 from app.emulator.replies import EVENTS, Reply, halved, json_reply, sliced
 from app.emulator.run import Run
 
+NEURONS = "cf-ai-neurons"
+"""The header that tells what a run cost."""
+
 
 def fail_as_wanted(run: Run) -> None:
     """Raises the Fault that the script or a quirk asks for."""
@@ -28,12 +31,19 @@ def paid_reply(run: Run, meters: Meters, result: Any, neurons: float) -> Reply:
     return scripted(run, whole_reply(run, result, neurons))
 
 
+def paid_bytes(run: Run, meters: Meters, data: bytes, content_type: str, neurons: float) -> Reply:
+    """The answer of a task whose result is a file, without an envelope."""
+    meters.charge(run.account, neurons)
+    headers = {"content-length": str(len(data)), NEURONS: f"{neurons:.6f}"}
+    return scripted(run, Reply([data], content_type=content_type, headers=headers))
+
+
 def whole_reply(run: Run, result: Any, neurons: float) -> Reply:
     if "state-envelope" in run.quirks:
         result = {"state": "Completed", "result": result, "gatewayMetadata": {"keySource": "Unified"}}
     if not run.is_openai and "unenveloped" not in run.quirks:
         result = {"result": result, "success": True, "errors": [], "messages": []}
-    return json_reply(result, headers={"cf-ai-neurons": f"{neurons:.6f}"})
+    return json_reply(result, headers={NEURONS: f"{neurons:.6f}"})
 
 
 def scripted(run: Run, reply: Reply) -> Reply:

@@ -6,11 +6,11 @@ Source: Cloudflare's docs and published types. What is seen follows from the pic
 import hashlib
 from typing import Any
 
-from app.emulator.checks import Check, field_problem, missing, type_problem
+from app.emulator.checks import Check, field_problem
 from app.emulator.faults import bad_input
 from app.emulator.meters import Meters
 from app.emulator.moondream import MOONDREAM, run_moondream
-from app.emulator.pictures import Picture, identified
+from app.emulator.pictures import Picture, identified, listed
 from app.emulator.replies import Reply
 from app.emulator.results import charged_reply, fail_as_wanted, paid_reply
 from app.emulator.run import Run
@@ -59,19 +59,8 @@ def run_image_to_text(run: Run, meters: Meters) -> Reply:
 
 def _picture(run: Run) -> tuple[bytes, Picture]:
     """From the raw body or from `{image:[ints]}`. Raises 5006 for what is no list of bytes, 8006 for no picture."""
-    data = run.data or _listed(run.body)
+    data = run.data or listed(run.body, "image")
     return data, identified(data)
-
-
-def _listed(body: dict[str, Any]) -> bytes:
-    if "image" not in body:
-        raise bad_input(missing("/", "image"))
-    if problem := type_problem("/image", body["image"], "array"):
-        raise bad_input(problem)
-    try:
-        return bytes(body["image"])
-    except (TypeError, ValueError) as failure:
-        raise bad_input("'/image' must hold integers from 0 to 255") from failure
 
 
 def _object(dice: bytes, picture: Picture) -> dict[str, Any]:

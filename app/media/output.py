@@ -1,9 +1,12 @@
 """Pictures that a model made -> the format that the caller asked for."""
 
 from io import BytesIO
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from app.media.pictures import sniff
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 OutputFormat = Literal["png", "jpeg", "webp"]
 
@@ -15,32 +18,39 @@ def format_of(data: bytes) -> OutputFormat | None:
     return MEDIA_TYPES.get(sniff(data) or "")
 
 
-def to_format(data: bytes, wanted: OutputFormat | None, compression: int | None = None) -> tuple[bytes, OutputFormat]:
-    """A picture in the wanted format, and that format; untouched if it is in it already, or none is wanted.
+class Finished(NamedTuple):
+    """A picture that can be handed out."""
+
+    data: bytes
+    format: OutputFormat
+    size: tuple[int, int]
+    """Pixels: width, height."""
+
+
+def finished(data: bytes, wanted: OutputFormat | None = None, compression: int | None = None) -> Finished:
+    """A model's picture, decoded to be sure of it, in the wanted format; untouched if it is in it already.
 
     `compression` is OpenAI's `output_compression`: 0 to 100, 100 the best, for JPEG and WebP only. Blocks. Raises
     ValueError for what is no picture or a damaged one.
     """
+    from PIL import Image  # takes a while, and not every server makes pictures
+
     found = format_of(data)
     if found is None:
         raise ValueError("Not a picture.")
-    if wanted in (None, found) and (compression is None or found == "png"):
-        return data, found
-    return _encode(data, wanted or found, compression), wanted or found
-
-
-def _encode(data: bytes, wanted: OutputFormat, compression: int | None) -> bytes:
-    from PIL import Image  # takes a while, and not every server makes pictures
-
-    encoded = BytesIO()
     try:
         with Image.open(BytesIO(data)) as image:
-            has_alpha = image.has_transparency_data and wanted != "jpeg"
-            image.convert("RGBA" if has_alpha else "RGB").save(encoded, wanted.upper(), **_options(wanted, compression))
+            image.load()
+            if wanted not in (None, found) or (compression is not None and found != "png"):
+                data, found = _encoded(image, wanted or found, compression), wanted or found
+            return Finished(data, found, image.size)
     except (OSError, SyntaxError, Image.DecompressionBombError) as failure:
         raise ValueError("A damaged picture.") from failure
+
+
+def _encoded(image: "Image", wanted: OutputFormat, compression: int | None) -> bytes:
+    encoded = BytesIO()
+    mode = "RGBA" if image.has_transparency_data and wanted != "jpeg" else "RGB"
+    options = {} if wanted == "png" else {"quality": 95 if compression is None else max(1, compression)}
+    image.convert(mode).save(encoded, wanted.upper(), **options)
     return encoded.getvalue()
-
-
-def _options(wanted: OutputFormat, compression: int | None) -> dict[str, int]:
-    return {} if wanted == "png" else {"quality": 95 if compression is None else max(1, compression)}
