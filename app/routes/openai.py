@@ -7,6 +7,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from app.auth import Auth
+from app.calls import Caller
 from app.relay import Answer, Relay, Stream
 from app.routes.bodies import read_body, validated
 from app.routes.record import Record
@@ -85,21 +86,16 @@ class Endpoint(Generic[Req]):
         request: Any = validated(self._schema, body)
         record.model, record.stream = request.model, bool(request.stream)
         async with client_watched(receive):
-            if not request.stream:
-                answer = await self._relay.complete(self._translator, request.model, request, caller)
-                await self._send_answer(answer, record, send)
-            else:
-                stream = await self._relay.stream(self._translator, request.model, request, caller)
-                await self._send_stream(stream, record, send)
+            await self._answer(request, caller, scope, send)
 
-    async def _send_answer(self, answer: Answer[Any], record: Record, send: Send) -> None:
-        record.ran, record.usage = answer.plan.context.model.id, answer.usage
-        headers = _headers(answer.plan)
-        if answer.usage.neurons is not None:
-            headers.append((b"x-flarelay-neurons", b"%.6g" % answer.usage.neurons))
-        if answer.usage.is_estimated:
-            headers.append((b"x-flarelay-usage", b"estimated"))
-        await send_json(answer.body, send, headers=headers)
+    async def _answer(self, request: Any, caller: Caller, scope: Scope, send: Send) -> None:
+        if request.stream:
+            stream = await self._relay.stream(self._translator, request.model, request, caller)
+            await self._send_stream(stream, scope["record"], send)
+        else:
+            answer = await self._relay.complete(self._translator, request.model, request, caller)
+            headers = told(answer, scope["record"])
+            await send_json(answer.body, send, headers=headers)
 
     async def _send_stream(self, stream: Stream, record: Record, send: Send) -> None:
         record.ran = stream.plan.context.model.id
@@ -110,6 +106,17 @@ class Endpoint(Generic[Req]):
             record.error = failure.code if failure else None
         finally:
             record.usage = stream.usage
+
+
+def told(answer: Answer[Any], record: Record) -> Headers:
+    """What there is to tell about an answer: to the log, and by these headers to the client."""
+    record.ran, record.usage = answer.plan.context.model.id, answer.usage
+    headers = _headers(answer.plan)
+    if answer.usage.neurons is not None:
+        headers.append((b"x-flarelay-neurons", b"%.6g" % answer.usage.neurons))
+    if answer.usage.is_estimated:
+        headers.append((b"x-flarelay-usage", b"estimated"))
+    return headers
 
 
 def _headers(plan: Plan[Any]) -> Headers:
