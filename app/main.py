@@ -3,8 +3,11 @@
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import httpx2
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -23,9 +26,13 @@ from app.logs import configure
 from app.media.loader import PictureLoader
 from app.media.remote import RemoteFetcher
 from app.relay import Relay
-from app.routes import health, models, openai, reference, run
+from app.routes import chats, health, hosted, images, models, openai, reference, run
 from app.routes.edge import Edge, Faults, Options
+from app.routes.edit_forms import EditForms
+from app.schemas.images import ImageEditRequest, ImageVariationRequest
 from app.settings import Settings
+from app.stores.pictures import PictureStore
+from app.translators.edits import edits, variations
 from app.upstream.client import WorkersAI
 from app.upstream.model_list import ModelList
 from app.upstream.transport import make_transport
@@ -78,7 +85,13 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
         max_bytes=settings.remote_fetch_max_bytes,
         timeout_seconds=settings.remote_fetch_timeout_seconds,
     )
-    relay = Relay(catalog, upstream, PictureLoader(fetcher), default_max_tokens=settings.default_max_tokens)
+    loader = PictureLoader(fetcher)
+    relay = Relay(catalog, upstream, loader, default_max_tokens=settings.default_max_tokens)
+    store = PictureStore(
+        Path(settings.data_dir) / "pictures",
+        max_bytes=settings.pictures_max_bytes,
+        expire_seconds=settings.pictures_expire_seconds,
+    )
     model_list = ModelList(catalog, upstream, ttl_seconds=settings.model_list_ttl_seconds)
 
     @asynccontextmanager
@@ -86,6 +99,8 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
         async with AsyncExitStack() as parts:
             parts.push_async_callback(wire.aclose)
             parts.push_async_callback(model_list.aclose)
+            await store.open()
+            parts.push_async_callback(store.aclose)
             yield
 
     app = FastAPI(
@@ -97,9 +112,23 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
         exception_handlers={HTTPException: _http_fault, RequestValidationError: _validation_fault},
     )
     max_bytes, heartbeat = settings.max_body_bytes, settings.heartbeat_seconds
+    limiter = CapacityLimiter(images.AT_ONCE)
+    desk = images.PictureDesk(store, settings.public_base_url, settings.trust_forwarded, heartbeat, limiter)
+    forms = EditForms(catalog, loader, limiter, max_body_bytes=max_bytes)
+    own: dict[str, openai.Endpoint[Any]] = {
+        "/v1/chat/completions": chats.Chats(
+            relay, auth, catalog, desk, forms, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat
+        ),
+        "/v1/images/generations": images.Generations(relay, auth, desk, max_body_bytes=max_bytes),
+    }
     app.router.routes[:0] = [  # first, since routes are tried in order
-        *openai.routes(relay, auth, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat),
+        *openai.routes(relay, auth, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat, own=own),
         *run.routes(relay, auth, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat),
+        *images.routes(
+            edits=images.Edits(ImageEditRequest, edits, relay, auth, desk, forms),
+            variations=images.Edits(ImageVariationRequest, variations, relay, auth, desk, forms),
+        ),
+        *hosted.routes(store),
     ]
     app.include_router(models.router(model_list, catalog, auth))
     app.include_router(health.router(settings.mode))

@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="`info` writes one line per request; `warning` only faults."
     )
-    data_dir: str = Field("data", description="Folder for what the server keeps between starts (nothing yet).")
+    data_dir: str = Field("data", description="Folder for what the server keeps: the pictures that were made.")
 
     api_keys: Secrets = Field((), description="Keys that callers may use (any text), comma separated.")
     cors_origins: Names = Field(("*",), description="Origins of web pages that may call; `*` for all.")
@@ -76,6 +76,15 @@ class Settings(BaseSettings):
     )
     remote_fetch_max_bytes: int = Field(20 * 2**20, ge=1, description="Largest picture that is fetched.")
     remote_fetch_timeout_seconds: float = Field(15, gt=0, description="Longest time for one fetch, redirects included.")
+
+    public_base_url: Url | None = Field(
+        None, description="The address at which users reach the server; pictures are linked below it."
+    )
+    trust_forwarded: bool = Field(
+        False, description="Believe X-Forwarded-Proto and -Host of a proxy in front where no PUBLIC_BASE_URL is set."
+    )
+    pictures_max_bytes: int = Field(2 * 2**30, ge=0, description="Room for made pictures; the oldest go first.")
+    pictures_expire_seconds: float = Field(7 * 86400, gt=0, description="How long a made picture is kept.")
 
     max_body_bytes: int = Field(32 * 2**20, ge=1, description="Largest request body; above it 413.")
     request_timeout_seconds: float = Field(

@@ -18,6 +18,7 @@ GROUPS = {
     "cloudflare_account_id": "Cloudflare",
     "model_aliases": "Models",
     "remote_fetch": "Pictures named by address",
+    "public_base_url": "Pictures that were made",
     "max_body_bytes": "Limits",
 }
 """The first setting of each group -> its heading."""

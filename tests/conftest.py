@@ -18,12 +18,13 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _nothing_from_outside() -> Iterator[None]:
+def _nothing_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Neither the settings nor the proxies of whoever runs the tests."""
     with pytest.MonkeyPatch.context() as patch:
         for name in (*Settings.model_fields, *PROXIES):
             patch.delenv(name, raising=False)
             patch.delenv(name.upper(), raising=False)
+        patch.setenv("DATA_DIR", str(tmp_path_factory.mktemp("data")))
         yield
 
 

@@ -36,10 +36,10 @@ def validated(schema: type[Schema], body: bytes) -> Schema:
     try:
         return schema.model_validate_json(body)
     except ValidationError as failure:
-        raise _fault(failure) from failure
+        raise fault_of(failure) from failure
 
 
-def _fault(failure: ValidationError) -> BadRequestError:
+def fault_of(failure: ValidationError) -> BadRequestError:
     """The deepest fault: of a union's branches it is the one that the caller came nearest to."""
     errors = failure.errors(include_url=False, include_context=False, include_input=False)
     error = max(errors, key=lambda each: len(each["loc"]))

@@ -1,5 +1,6 @@
 """The whole OpenAI API on one page: each endpoint is a schema and a translator."""
 
+from collections.abc import Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel
@@ -16,12 +17,14 @@ from app.routes.streaming import client_watched, send_events
 from app.schemas.chat import ChatCompletionRequest
 from app.schemas.completions import CompletionRequest
 from app.schemas.embeddings import EmbeddingRequest
+from app.schemas.images import ImageRequest
 from app.schemas.moderations import ModerationRequest
 from app.schemas.rerank import RerankRequest, RerankV2Request
 from app.translators.base import Plan, Translator
 from app.translators.chat import chat
 from app.translators.completions import completions
 from app.translators.embeddings import embeddings
+from app.translators.images import images
 from app.translators.moderations import moderations
 from app.translators.rerank import rerank
 
@@ -46,6 +49,7 @@ ROWS = (
         ("/v1/chat/completions",), "Chat completions, streamed or whole, on any text model", ChatCompletionRequest, chat
     ),
     Row(("/v1/completions",), "Completions of prompts, streamed or whole", CompletionRequest, completions),
+    Row(("/v1/images/generations",), "Pictures, as base64, by address or in events", ImageRequest, images),
     Row(("/v1/embeddings",), "Embeddings, as floats or base64", EmbeddingRequest, embeddings),
     Row(("/v1/moderations",), "Moderation of texts", ModerationRequest, moderations),
     Row(
@@ -127,11 +131,21 @@ def _headers(plan: Plan[Any]) -> Headers:
     return headers
 
 
-def routes(relay: Relay, auth: Auth, *, max_body_bytes: int, heartbeat_seconds: float) -> list[Route]:
-    """The endpoints that run models, each also without `/v1`: half of the clients don't append it to the base URL."""
+def routes(
+    relay: Relay,
+    auth: Auth,
+    *,
+    max_body_bytes: int,
+    heartbeat_seconds: float,
+    own: Mapping[str, Endpoint[Any]] | None = None,
+) -> list[Route]:
+    """The endpoints that run models, each also without `/v1`: half of the clients don't append it to the base URL.
+
+    `own`: path -> the endpoint that answers it in a way of its own.
+    """
     found = []
     for row in ROWS:
-        endpoint = Endpoint(
+        endpoint = (own or {}).get(row.paths[0]) or Endpoint(
             row.schema,
             row.translator,
             relay,

@@ -41,6 +41,16 @@ LLAVA = "@cf/llava-hf/llava-1.5-7b-hf"
 MOONDREAM = "@cf/moondream/moondream3.1-9B-A2B"
 M2M100 = "@cf/meta/m2m100-1.2b"
 INDIC = "@cf/ai4bharat/indictrans2-en-indic-1B"
+FLUX = "@cf/black-forest-labs/flux-1-schnell"
+FLUX_2 = "@cf/black-forest-labs/flux-2-dev"
+KLEIN_4B = "@cf/black-forest-labs/flux-2-klein-4b"
+KLEIN_9B = "@cf/black-forest-labs/flux-2-klein-9b"
+PHOENIX = "@cf/leonardo/phoenix-1.0"
+LUCID = "@cf/leonardo/lucid-origin"
+SDXL = "@cf/stabilityai/stable-diffusion-xl-base-1.0"
+DREAMSHAPER = "@cf/lykon/dreamshaper-8-lcm"
+IMG2IMG = "@cf/runwayml/stable-diffusion-v1-5-img2img"
+INPAINTING = "@cf/runwayml/stable-diffusion-v1-5-inpainting"
 
 HELLO = [{"role": "user", "content": "Hello"}]
 WEATHER = {
@@ -53,9 +63,9 @@ WEATHER = {
 }
 
 
-def picture_bytes(width: int = 3, height: int = 2, kind: str = "PNG") -> bytes:
+def picture_bytes(width: int = 3, height: int = 2, kind: str = "PNG", colour: str = "black") -> bytes:
     data = io.BytesIO()
-    Image.new("RGB", (width, height)).save(data, kind)
+    Image.new("RGB", (width, height), colour).save(data, kind)
     return data.getvalue()
 
 
@@ -96,6 +106,13 @@ class Asker:
 
     async def run_bytes(self, model: str, data: bytes, kind: str = "application/octet-stream") -> httpx2.Response:
         return await self.client.post(f"/accounts/a1/ai/run/{model}", content=data, headers={"content-type": kind})
+
+    async def run_form(self, model: str, **fields: str | bytes) -> httpx2.Response:
+        """Texts as fields, bytes as files."""
+        parts = {
+            name: (None, value) if isinstance(value, str) else (f"{name}.png", value) for name, value in fields.items()
+        }
+        return await self.client.post(f"/accounts/a1/ai/run/{model}", files=parts)
 
     async def ran(self, model: str, **body: Any) -> Any:
         """The result of a run, out of its envelope."""

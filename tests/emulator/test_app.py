@@ -11,7 +11,21 @@ from app.emulator.faults import Fault
 from app.emulator.meters import Meters
 from app.emulator.options import Options
 from app.emulator.requests import receive_request
-from tests.emulator.asking import CHAT, HELLO, KIMI, LICENSED, NATIVE, RETIRED, VISION, Asker, asking, refusal, scripted
+from tests.emulator.asking import (
+    BGE,
+    CHAT,
+    FLUX,
+    HELLO,
+    KIMI,
+    LICENSED,
+    NATIVE,
+    RETIRED,
+    VISION,
+    Asker,
+    asking,
+    refusal,
+    scripted,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -131,9 +145,15 @@ async def test_a_type_with_parameters_is_json_too(ask: Asker) -> None:
     assert (await ask.client.post(RUN, content=b'{"prompt":"Hi"}', headers=headers)).status_code == 200
 
 
-@pytest.mark.parametrize("model", ["@cf/nobody/nothing", "gpt-4o", "@cf/black-forest-labs/flux-1-schnell"])
-async def test_an_unknown_model_or_one_of_another_task_is_5007(ask: Asker, model: str) -> None:
-    assert refusal(await ask.run(model, prompt="Hi")) == (400, 5007, f"No such model {model} or task")
+@pytest.mark.parametrize("model", ["@cf/nobody/nothing", "gpt-4o", "@cf/nobody/smells"])
+async def test_an_unknown_model_or_one_of_another_task_is_5007(model: str) -> None:
+    async with asking(Options(models=(Model("@cf/nobody/smells", "smelling"),))) as ask:
+        assert refusal(await ask.run(model, prompt="Hi")) == (400, 5007, f"No such model {model} or task")
+        assert refusal(await ask.chat(model, messages=HELLO)) == (400, 5007, f"No such model {model} or task")
+
+
+@pytest.mark.parametrize("model", [FLUX, BGE])
+async def test_a_model_of_another_task_has_no_chat(ask: Asker, model: str) -> None:
     assert refusal(await ask.chat(model, messages=HELLO)) == (400, 5007, f"No such model {model} or task")
 
 

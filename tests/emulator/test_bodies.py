@@ -30,7 +30,6 @@ def received(content_type: str, body: Any = b"abc", size: int = 3) -> ReceivedRe
         (LOOKS, "text/plain", False),
         (LOOKS, "", False),
         (HEARS, "audio/mpeg", True),
-        (FORM, "multipart/form-data; boundary=x", True),
         (FORM, "application/octet-stream", False),
         (TEXT, "application/octet-stream", False),
         (TEXT, "multipart/form-data; boundary=x", False),
@@ -46,6 +45,12 @@ def test_bytes_reach_the_models_that_take_them(model: Model | None, content_type
     assert (failure.value.code, failure.value.status) == (3003, 400)
 
 
+def test_a_form_reaches_the_models_that_take_one() -> None:
+    form = b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\nHi\r\n--x--\r\n'
+    request = received("Multipart/Form-Data; boundary=x", form, len(form))
+    assert body_of(request, FORM, 1000) == Body({"prompt": "Hi"})
+
+
 @pytest.mark.parametrize("model", [None, TEXT, LOOKS, HEARS])
 def test_json_reaches_every_model(model: Model | None) -> None:
     assert body_of(received("application/json", {"a": 1}), model, 3) == Body({"a": 1})
@@ -55,6 +60,7 @@ def test_json_reaches_every_model(model: Model | None) -> None:
     ("model", "request_", "code", "text"),
     [
         (FORM, received("application/json", {"prompt": "Hi"}), 5006, "required properties at '/' are 'multipart'"),
+        (FORM, received("multipart/form-data"), 3030, "Missing boundary in multipart."),
         (LOOKS, received("application/json", [1]), 5006, "the body must be a JSON object"),
         (LOOKS, received("image/png", b"", 0), 3003, "headers or body missing"),
         (LOOKS, received("image/png", b"abcd", 4), 3006, "Request is too large"),

@@ -15,6 +15,7 @@ from tests.emulator.asking import (
     NATIVE,
     RERANKER,
     RETIRED,
+    SDXL,
     WEATHER,
     asking,
     picture,
@@ -41,6 +42,7 @@ ASKED: list[tuple[str, dict[str, Any]]] = [
     (RETIRED, {"messages": scripted(text="One")}),
     (GUARD, {"messages": [{"role": "user", "content": "Hello"}]}),
     (RERANKER, {"query": "One", "contexts": [{"text": "One"}]}),
+    (SDXL, {"prompt": "One", "seed": 1, "width": 256, "height": 256}),
 ]
 
 

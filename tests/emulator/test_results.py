@@ -10,6 +10,7 @@ from tests.emulator.asking import (
     BGE,
     BGE_M3,
     CLASSIFIER,
+    FLUX,
     GUARD,
     INDIC,
     LLAVA,
@@ -40,6 +41,7 @@ def bodies(text: str) -> list[tuple[str, dict[str, Any]]]:
         (INDIC, {"text": [text], "target_language": "hin_Deva"}),
         (LLAVA, {"image": list(picture_bytes()), "prompt": text}),
         (MOONDREAM, {"image": picture(), "question": text, "stream": False}),
+        (FLUX, {"prompt": text}),
     ]
 
 
