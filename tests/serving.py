@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import orjson
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.catalog import Model
 from app.emulator.app import Emulator, create_emulator
@@ -182,3 +182,33 @@ def written(events: list[Any], field: str = "content", index: int = 0) -> str:
 def finish_reasons(events: list[Any]) -> list[str]:
     choices = [choice for event in events if event != "[DONE]" for choice in event.get("choices", [])]
     return [choice["finish_reason"] for choice in choices if choice["finish_reason"] is not None]
+
+
+@contextmanager
+def answering(*sends: dict[str, Any], breaks: bool = False) -> Iterator[httpx2.Client]:
+    """A client of a Flarelay whose Cloudflare sends just this."""
+
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            continue
+        for message in sends:
+            await send(message)
+        if breaks:
+            raise ConnectionError("The upstream breaks off.")
+
+    with (
+        serving(upstream, lifespan="off") as cloud,
+        flarelay(Cloudflare(create_emulator(), cloud.url)) as server,
+        connected(server) as client,
+    ):
+        yield client
+
+
+def start(content_type: str, **headers: str) -> dict[str, Any]:
+    fields = {"content-type": content_type} | headers
+    pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()]
+    return {"type": "http.response.start", "status": 200, "headers": pairs}
+
+
+def body(content: bytes, *, more: bool = False) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": content, "more_body": more}

@@ -9,7 +9,7 @@ import orjson
 from anyio import CapacityLimiter, to_thread
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope
 
@@ -118,8 +118,8 @@ async def _form(scope: Scope, body: bytes) -> Parts:
                     pictures.append(content)
                 elif isinstance(content, str):
                     fields[name] = content
-    except MultiPartException as failure:
-        raise BadRequestError(f"The form can't be read: {failure.message}", code="invalid_form") from failure
+    except HTTPException as failure:  # what Starlette makes of its parser's failure inside an application
+        raise BadRequestError(f"The form can't be read: {failure.detail}", code="invalid_form") from failure
     return fields, pictures, mask
 
 

@@ -132,7 +132,8 @@ class PictureStore:
             except OSError as failure:
                 _warn(failure)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._sweep_seconds)
+                async with asyncio.timeout(self._sweep_seconds):
+                    await self._wake.wait()
 
     def _sweep(self) -> int:
         """Returns the bytes that are left."""

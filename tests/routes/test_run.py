@@ -1,18 +1,14 @@
 """Raw runs over real sockets: what goes in, what comes out, and what is ours in between."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx2
 import orjson
 import pytest
-from starlette.types import Receive, Scope, Send
 
-from app.emulator.app import create_emulator
 from app.upstream.events import LARGEST_EVENT
 from tests.emulator.asking import picture_bytes
-from tests.serving import NATIVE, Cloudflare, connected, flarelay, serving
+from tests.serving import NATIVE, Cloudflare, answering, body, start
 
 SENTIMENT = "@cf/huggingface/distilbert-sst-2-int8"
 PICTURES = "@cf/microsoft/resnet-50"
@@ -111,36 +107,6 @@ def test_failures_have_openais_shape(http: httpx2.Client, model: str, body: Any,
 def test_a_key_is_needed(http: httpx2.Client) -> None:
     response = http.post(f"/v1/run/{SENTIMENT}", json={"text": "a"}, headers={"authorization": "Bearer wrong"})
     assert response.status_code == 401
-
-
-@contextmanager
-def answering(*sends: dict[str, Any], breaks: bool = False) -> Iterator[httpx2.Client]:
-    """A client of a Flarelay whose Cloudflare sends just this."""
-
-    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
-        while (await receive()).get("more_body"):
-            continue
-        for message in sends:
-            await send(message)
-        if breaks:
-            raise ConnectionError("The upstream breaks off.")
-
-    with (
-        serving(upstream, lifespan="off") as cloud,
-        flarelay(Cloudflare(create_emulator(), cloud.url)) as server,
-        connected(server) as client,
-    ):
-        yield client
-
-
-def start(content_type: str, **headers: str) -> dict[str, Any]:
-    fields = {"content-type": content_type} | headers
-    pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()]
-    return {"type": "http.response.start", "status": 200, "headers": pairs}
-
-
-def body(content: bytes, *, more: bool = False) -> dict[str, Any]:
-    return {"type": "http.response.body", "body": content, "more_body": more}
 
 
 def test_binary_answers_come_as_they_are() -> None:
