@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from app import __version__
 from app.auth import Auth
@@ -31,7 +32,8 @@ from app.routes.edge import Edge, Faults, Options
 from app.routes.edit_forms import EditForms
 from app.schemas.images import ImageEditRequest, ImageVariationRequest
 from app.settings import Settings
-from app.stores.pictures import PictureStore
+from app.stores.disk import Disk
+from app.stores.pictures import Medium, PictureStore
 from app.translators.edits import edits, variations
 from app.upstream.client import WorkersAI
 from app.upstream.model_list import ModelList
@@ -88,7 +90,7 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
     loader = PictureLoader(fetcher)
     relay = Relay(catalog, upstream, loader, default_max_tokens=settings.default_max_tokens)
     store = PictureStore(
-        Path(settings.data_dir) / "pictures",
+        _medium(settings),
         max_bytes=settings.pictures_max_bytes,
         expire_seconds=settings.pictures_expire_seconds,
     )
@@ -115,13 +117,14 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
     limiter = CapacityLimiter(images.AT_ONCE)
     desk = images.PictureDesk(store, settings.public_base_url, settings.trust_forwarded, heartbeat, limiter)
     forms = EditForms(catalog, loader, limiter, max_body_bytes=max_bytes)
+    chat = chats.Chats(relay, auth, catalog, desk, forms, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat)
     own: dict[str, openai.Endpoint[Any]] = {
-        "/v1/chat/completions": chats.Chats(
-            relay, auth, catalog, desk, forms, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat
-        ),
+        "/v1/chat/completions": chat,
         "/v1/images/generations": images.Generations(relay, auth, desk, max_body_bytes=max_bytes),
     }
+    links = [Route("/v1/chat/completions", chats.ChatLink(chat), methods=["GET"])] if settings.chat_links else []
     app.router.routes[:0] = [  # first, since routes are tried in order
+        *links,
         *openai.routes(relay, auth, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat, own=own),
         *run.routes(relay, auth, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat),
         *images.routes(
@@ -146,6 +149,15 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
     )
     app.add_middleware(Edge)
     return app
+
+
+def _medium(settings: Settings) -> Medium:
+    """Where made pictures are kept."""
+    if settings.pictures_url is None:
+        return Disk(Path(settings.data_dir) / "pictures")
+    from app.stores.bucket import Bucket  # most servers need none, and need not wait for it
+
+    return Bucket.at(settings.pictures_url)
 
 
 def from_environment() -> FastAPI:

@@ -42,6 +42,11 @@ class Settings(BaseSettings):
     data_dir: str = Field("data", description="Folder for what the server keeps: the pictures that were made.")
 
     api_keys: Secrets = Field((), description="Keys that callers may use (any text), comma separated.")
+    chat_links: bool = Field(
+        False,
+        description="Answer `GET /v1/chat/completions?model=&prompt=&key=`, a link for trying a model in a browser. "
+        "Links, and the keys in them, end up in histories and logs.",
+    )
     cors_origins: Names = Field(("*",), description="Origins of web pages that may call; `*` for all.")
 
     cloudflare_account_id: str | None = Field(
@@ -82,6 +87,12 @@ class Settings(BaseSettings):
     )
     trust_forwarded: bool = Field(
         False, description="Believe X-Forwarded-Proto and -Host of a proxy in front where no PUBLIC_BASE_URL is set."
+    )
+    pictures_url: str | None = Field(
+        None,
+        pattern=r"^s3://[^/]",
+        description="A bucket to keep made pictures in, `s3://bucket/folder`, in place of the disk (S3, R2; account "
+        "and endpoint as usual from `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT`).",
     )
     pictures_max_bytes: int = Field(2 * 2**30, ge=0, description="Room for made pictures; the oldest go first.")
     pictures_expire_seconds: float = Field(7 * 86400, gt=0, description="How long a made picture is kept.")

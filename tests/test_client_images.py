@@ -352,3 +352,39 @@ def test_a_key_is_needed_to_make_and_to_change_pictures(server: Server) -> None:
         response = httpx2.post(f"{server.url}{path}", json={"prompt": "a"}, headers={"authorization": "Bearer no"})
         assert response.status_code == 401
     assert KEY
+
+
+@pytest.fixture(scope="module")
+def linked(upstream: Cloudflare) -> Iterator[httpx2.Client]:
+    """A server that has links, asked without any header."""
+    with flarelay(upstream, chat_links=True) as server, httpx2.Client(base_url=server.url) as client:
+        yield client
+
+
+def test_a_link_tries_a_model_in_a_browser(linked: httpx2.Client) -> None:
+    fields = {"model": SDXL, "prompt": "a cat", "size": "512x512", "key": KEY}
+    answer = linked.get("/v1/chat/completions", params=fields).json()
+    assert shown(answer["choices"][0]["message"]["content"]).size == (512, 512)
+    text = linked.get("/v1/chat/completions", params={"model": NATIVE, "prompt": "héllo", "key": KEY}).json()
+    assert "héllo" in text["choices"][0]["message"]["content"]
+
+
+def test_a_link_takes_a_key_from_the_headers_too(linked: httpx2.Client) -> None:
+    response = linked.get("/v1/chat/completions", params={"model": NATIVE, "prompt": "hi"}, headers=BEARER)
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"model": NATIVE, "prompt": "hi"}, 401),
+        ({"model": NATIVE, "prompt": "hi", "key": "no"}, 401),
+        ({"key": KEY}, 400),
+    ],
+)
+def test_a_link_needs_a_key_and_a_model(linked: httpx2.Client, fields: dict[str, str], status: int) -> None:
+    assert linked.get("/v1/chat/completions", params=fields).status_code == status
+
+
+def test_there_are_no_links_unless_they_are_wanted(http: httpx2.Client) -> None:
+    assert http.get("/v1/chat/completions", params={"model": NATIVE, "prompt": "hi", "key": KEY}).status_code == 405

@@ -1,20 +1,23 @@
 """Chat completions: a model that makes pictures answers with one, every other as the plain endpoint does."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
+from urllib.parse import parse_qsl
 
-from starlette.types import Scope, Send
+import orjson
+from starlette.types import Receive, Scope, Send
 
 from app.auth import Auth
 from app.calls import Caller
 from app.catalog import Catalog
 from app.relay import Answer, Relay
+from app.routes.bodies import validated
 from app.routes.edit_forms import EditForm, EditForms
 from app.routes.images import PictureDesk
 from app.routes.openai import Endpoint, told
 from app.routes.replies import send_json
-from app.routes.streaming import send_events
+from app.routes.streaming import client_watched, send_events
 from app.schemas.chat import ChatCompletionRequest
 from app.schemas.images import ImageOptions
 from app.translators.chat import chat
@@ -30,6 +33,8 @@ from app.translators.picture_chat import (
 )
 
 PICTURES = "text-to-image"
+
+RawHeaders = Sequence[tuple[bytes, bytes]]
 
 Made = tuple[Answer[list[bytes]], ImageOptions]
 
@@ -59,6 +64,12 @@ class Chats(Endpoint[ChatCompletionRequest]):
         self._catalog = catalog
         self._desk = desk
         self._forms = forms
+
+    async def answer(self, request: ChatCompletionRequest, headers: RawHeaders, scope: Scope, send: Send) -> None:
+        """A request that came in another way, with the headers that hold its key."""
+        caller = self._auth.identify(headers)
+        scope["record"].caller, scope["record"].model = caller.name, request.model
+        await self._answer(request, caller, scope, send)
 
     async def _answer(self, request: ChatCompletionRequest, caller: Caller, scope: Scope, send: Send) -> None:
         if self._catalog.resolve(request.model).task != PICTURES:
@@ -114,3 +125,26 @@ class Chats(Endpoint[ChatCompletionRequest]):
         for choice, reply in enumerate(replies):
             yield stream.replay(choice, reply)
         yield stream.end()
+
+
+class ChatLink:
+    """`GET /v1/chat/completions?model=&prompt=&key=`: a link for trying a model in a browser.
+
+    Its key stands in histories and in the logs of proxies, so it is there only if the settings say so.
+    """
+
+    def __init__(self, chats: Chats) -> None:
+        self._chats = chats
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        fields = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        given = [(b"authorization", b"Bearer " + fields.pop("key").encode())] if fields.get("key") else scope["headers"]
+        request = validated(ChatCompletionRequest, _body(fields))
+        async with client_watched(receive):
+            await self._chats.answer(request, given, scope, send)
+
+
+def _body(fields: dict[str, str]) -> bytes:
+    """The chat that the link stands for. Other fields, such as `size`, pass as they are."""
+    message = {"role": "user", "content": fields.pop("prompt", "")}
+    return orjson.dumps(fields | {"messages": [message], "stream": False})

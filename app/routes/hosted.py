@@ -40,7 +40,7 @@ class Hosted:
         picture = await self._store.get(scope["path_params"]["name"])
         if picture is None:
             raise _gone()
-        etag = f'"{picture.path.name}"'  # strong: the bytes behind a name never change
+        etag = f'"{picture.name}"'  # strong: the bytes behind a name never change
         headers = Headers(scope=scope)
         if is_known(", ".join(headers.getlist("if-none-match")), etag):
             await send(_start(304, etag))

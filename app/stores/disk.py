@@ -67,6 +67,9 @@ class Disk:
     def remove(self, name: str) -> None:
         self.path(name).unlink(missing_ok=True)
 
+    def reading(self, name: str, start: int) -> "Reading":
+        return Reading(self.path(name), start)
+
 
 class Reading:
     """A file being read piece by piece; what was opened stays readable after its removal.

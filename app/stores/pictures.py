@@ -8,11 +8,11 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
 from anyio import to_thread
 
-from app.stores.disk import UNFINISHED, Disk, File, Reading
+from app.stores.disk import UNFINISHED, File
 
 logger = logging.getLogger("flarelay")
 
@@ -31,11 +31,29 @@ PIECE_BYTES = 256 * 1024
 """What one download holds in memory: larger than most pictures."""
 
 
+class Piecewise(Protocol):
+    """A picture being read, as `disk.Reading` tells."""
+
+    def read(self, size: int) -> bytes: ...
+    def close(self) -> None: ...
+
+
+class Medium(Protocol):
+    """Where pictures lie: `disk.Disk`, which tells what each of these does, or `bucket.Bucket`."""
+
+    def prepare(self) -> None: ...
+    def write(self, name: str, data: bytes, mtime: float) -> None: ...
+    def find(self, name: str) -> File | None: ...
+    def files(self) -> list[File]: ...
+    def remove(self, name: str) -> None: ...
+    def reading(self, name: str, start: int) -> Piecewise: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A picture that was there a moment ago."""
 
-    path: Path
+    name: str
     size: int
     """Bytes."""
     mtime: float
@@ -44,7 +62,7 @@ class Stored:
 
 
 class PictureStore:
-    """Any number of processes may share the folder; files in it that are no pictures of ours are left alone.
+    """In a folder or a bucket, which any number of processes may share; what is not ours in it is left alone.
 
     Age is exact: an expired picture is not found. Space is kept in the background: when this process has filled it,
     at once; when others have, within SWEEP_SECONDS. The oldest pictures go first, and one that is larger than
@@ -53,14 +71,14 @@ class PictureStore:
 
     def __init__(
         self,
-        folder: Path,
+        medium: Medium,
         *,
         max_bytes: int,
         expire_seconds: float,
         sweep_seconds: float = SWEEP_SECONDS,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._disk = Disk(folder)
+        self._medium = medium
         self._max_bytes = max_bytes
         self._expire_seconds = expire_seconds
         self._sweep_seconds = sweep_seconds
@@ -73,7 +91,7 @@ class PictureStore:
 
     async def open(self) -> None:
         """Make the folder and begin to sweep it. Raises OSError if there can be no folder."""
-        await to_thread.run_sync(self._disk.prepare)
+        await to_thread.run_sync(self._medium.prepare)
         self._is_closing = False
         self._sweeper = asyncio.create_task(self._run())
 
@@ -90,7 +108,7 @@ class PictureStore:
         if media_type not in SUFFIXES:
             raise ValueError(f"Pictures are stored as PNG, JPEG or WebP, not as {media_type}.")
         name = secrets.token_urlsafe(24) + SUFFIXES[media_type]
-        await to_thread.run_sync(self._disk.write, name, data, self._now())
+        await to_thread.run_sync(self._medium.write, name, data, self._now())
         self._added_bytes += len(data)
         if self._kept_bytes + self._added_bytes > self._max_bytes:
             self._wake.set()
@@ -99,10 +117,10 @@ class PictureStore:
     async def get(self, name: str) -> Stored | None:
         """What goes by this name, which may be any text; None if nothing does, or no longer."""
         match = NAME.fullmatch(name)
-        file = await to_thread.run_sync(self._disk.find, name) if match else None
+        file = await to_thread.run_sync(self._medium.find, name) if match else None
         if match is None or file is None or self._is_expired(file):
             return None
-        return Stored(self._disk.path(name), file.size, file.mtime, MEDIA_TYPES[match[1]])
+        return Stored(name, file.size, file.mtime, MEDIA_TYPES[match[1]])
 
     async def read(self, picture: Stored, start: int, stop: int) -> AsyncGenerator[bytes]:
         """The bytes from `start` up to `stop`, in pieces.
@@ -110,7 +128,7 @@ class PictureStore:
         Raises FileNotFoundError before the first piece if the picture has gone; after it, the rest is sure to come.
         Raises EOFError if the file has lost bytes.
         """
-        reading = Reading(picture.path, start)
+        reading = self._medium.reading(picture.name, start)
         try:
             while start < stop:
                 piece = await to_thread.run_sync(reading.read, min(PIECE_BYTES, stop - start))
@@ -147,7 +165,7 @@ class PictureStore:
 
     def _pictures(self) -> list[File]:
         """The oldest first. What crashes have left is removed by the way."""
-        files = self._disk.files()
+        files = self._medium.files()
         for file in files:
             if UNFINISHED.fullmatch(file.name) and self._now() - file.mtime > ABANDONED_SECONDS:
                 self._remove(file)
@@ -156,7 +174,7 @@ class PictureStore:
 
     def _remove(self, file: File) -> bool:
         try:
-            self._disk.remove(file.name)
+            self._medium.remove(file.name)
         except OSError as failure:  # one that can't be removed must not keep the others
             _warn(failure)
             return False

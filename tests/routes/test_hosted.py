@@ -19,6 +19,7 @@ from starlette.middleware import Middleware
 
 from app.routes.edge import Edge, Faults
 from app.routes.hosted import byte_range, is_known, routes
+from app.stores.disk import Disk
 from app.stores.pictures import PIECE_BYTES, PictureStore, Stored
 from tests.serving import DEADLINE_SECONDS, Server, connected, serving, until
 
@@ -35,7 +36,7 @@ def hosting(store: PictureStore) -> Iterator[Server]:
 
 
 def make_store(folder: Path, kind: type[PictureStore] = PictureStore, **options: Any) -> PictureStore:
-    return kind(folder, **{"max_bytes": 10**8, "expire_seconds": 3600} | options)
+    return kind(Disk(folder), **{"max_bytes": 10**8, "expire_seconds": 3600} | options)
 
 
 def put(store: PictureStore, data: bytes = PICTURE, media_type: str = "image/png") -> str:
@@ -264,7 +265,7 @@ class Vanishing(PictureStore):
     async def get(self, name: str) -> Stored | None:
         picture = await super().get(name)
         assert picture
-        picture.path.unlink()
+        self._medium.remove(picture.name)
         return picture
 
 
@@ -274,7 +275,8 @@ class Shrinking(PictureStore):
     async def get(self, name: str) -> Stored | None:
         picture = await super().get(name)
         assert picture
-        os.truncate(picture.path, picture.size // 2)
+        assert isinstance(self._medium, Disk)
+        os.truncate(self._medium.path(picture.name), picture.size // 2)
         return picture
 
 

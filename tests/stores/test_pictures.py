@@ -37,7 +37,7 @@ def clock() -> Clock:
 def make(tmp_path: Path, clock: Clock) -> Callable[..., PictureStore]:
     def make(**options: Any) -> PictureStore:
         chosen: dict[str, Any] = {"max_bytes": 1000, "expire_seconds": 3600, "sweep_seconds": NEVER, "now": clock}
-        return PictureStore(tmp_path, **chosen | options)
+        return PictureStore(Disk(tmp_path), **chosen | options)
 
     return make
 
@@ -84,7 +84,7 @@ async def test_a_picture_is_found_by_its_name(
     name = await store.put(b"a picture", media_type)
     stored_at = clock.time
     assert re.fullmatch(r"[\w-]{32}" + re.escape(suffix), name)
-    assert await store.get(name) == Stored(tmp_path / name, 9, stored_at, media_type)
+    assert await store.get(name) == Stored(name, 9, stored_at, media_type)
     assert await content(store, name) == b"a picture"
 
 
@@ -127,7 +127,7 @@ async def test_what_is_no_name_finds_nothing(tmp_path: Path, name: str) -> None:
     folder.mkdir()
     (tmp_path / GOOD).write_bytes(b"beside the folder")
     (folder / GOOD).write_bytes(b"a picture")
-    store = PictureStore(folder, max_bytes=1000, expire_seconds=NEVER)
+    store = PictureStore(Disk(folder), max_bytes=1000, expire_seconds=NEVER)
     assert await store.get(GOOD)
     assert await store.get(name) is None
 
@@ -210,7 +210,7 @@ async def test_a_full_store_is_swept_at_once(make: Callable[..., PictureStore]) 
     async with opened(store):
         await until(lambda: not store._wake.is_set())
         names = [await store.put(bytes(100), "image/png") for _ in range(30)]
-        await until(lambda: sum(store._disk.find(name) is not None for name in names) <= 10)
+        await until(lambda: sum(store._medium.find(name) is not None for name in names) <= 10)
         assert await store.get(names[-1])
 
 
@@ -221,7 +221,7 @@ async def test_what_a_former_process_left_counts(make: Callable[..., PictureStor
     async with opened(store):
         await until(lambda: store._kept_bytes == 1000)
         names.append(await store.put(b"1", "image/png"))
-        await until(lambda: store._disk.find(names[1]) is None)
+        await until(lambda: store._medium.find(names[1]) is None)
         assert await kept(store, names) == list(range(2, 11))
 
 
@@ -229,7 +229,7 @@ async def test_what_another_process_adds_is_noticed_in_time(make: Callable[..., 
     store, other = make(sweep_seconds=0.01), make()
     async with opened(store):
         names = [await other.put(bytes(100), "image/png") for _ in range(11)]
-        await until(lambda: store._disk.find(names[0]) is None)
+        await until(lambda: store._medium.find(names[0]) is None)
         assert await other.get(names[-1])
 
 
@@ -276,7 +276,7 @@ async def test_a_file_that_stays_does_not_keep_the_others(
                 raise PermissionError(13, "Permission denied", name)
             super().remove(name)
 
-    store._disk = Sticky(tmp_path)
+    store._medium = Sticky(tmp_path)
     await store.sweep()
     assert await kept(store, names) == [0]
     assert store._kept_bytes == 600
@@ -288,20 +288,20 @@ async def test_sweeping_goes_on_after_a_failure(
     make: Callable[..., PictureStore], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "pictures"
-    store = PictureStore(folder, max_bytes=100, expire_seconds=NEVER, sweep_seconds=0.01)
+    store = PictureStore(Disk(folder), max_bytes=100, expire_seconds=NEVER, sweep_seconds=0.01)
     async with opened(store):
         folder.rmdir()
         folder.write_bytes(b"not a folder")
         await until(lambda: bool(caplog.records))
         folder.unlink()
         names = [await store.put(bytes(60), "image/png") for _ in range(2)]
-        await until(lambda: store._disk.find(names[0]) is None)
+        await until(lambda: store._medium.find(names[0]) is None)
     assert {record.message for record in caplog.records} == {"picture sweep"}
 
 
 async def test_a_folder_that_can_not_be_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    store = PictureStore(tmp_path / "file" / "pictures", max_bytes=1, expire_seconds=1)
+    store = PictureStore(Disk(tmp_path / "file" / "pictures"), max_bytes=1, expire_seconds=1)
     with pytest.raises(NotADirectoryError):
         await store.open()
     await store.aclose()
@@ -313,27 +313,29 @@ async def test_a_store_can_be_closed_twice_and_opened_again(make: Callable[..., 
         await store.aclose()
     async with opened(store):
         names = [await store.put(bytes(600), "image/png") for _ in range(2)]
-        await until(lambda: store._disk.find(names[0]) is None)
+        await until(lambda: store._medium.find(names[0]) is None)
     assert store._sweeper is None
 
 
-async def test_a_picture_is_read_in_pieces_to_its_end_after_its_removal(make: Callable[..., PictureStore]) -> None:
+async def test_a_picture_is_read_in_pieces_to_its_end_after_its_removal(
+    make: Callable[..., PictureStore], tmp_path: Path
+) -> None:
     data = os.urandom(2 * PIECE_BYTES + 10)
     store = make(max_bytes=10**7)
     picture = await store.get(await store.put(data, "image/png"))
     assert picture
     async with aclosing(store.read(picture, 5, len(data) - 1)) as pieces:
         read = [await anext(pieces)]
-        picture.path.unlink()
+        (tmp_path / picture.name).unlink()
         read += [piece async for piece in pieces]
     assert b"".join(read) == data[5:-1]
     assert [len(piece) for piece in read] == [PIECE_BYTES, PIECE_BYTES, 4]
 
 
-async def test_a_picture_that_went_is_not_begun(make: Callable[..., PictureStore]) -> None:
+async def test_a_picture_that_went_is_not_begun(make: Callable[..., PictureStore], tmp_path: Path) -> None:
     store = make()
     picture = await store.get(await store.put(b"a picture", "image/png"))
     assert picture
-    picture.path.unlink()
+    (tmp_path / picture.name).unlink()
     with pytest.raises(FileNotFoundError):
         await anext(store.read(picture, 0, 9))
