@@ -21,7 +21,8 @@ from app.media.loader import PictureLoader
 from app.translators.base import Context, Incremental, Picture, Plan, Translator
 from app.upstream.answers import is_operators, to_error
 from app.upstream.batches import close, merge, open_together, together
-from app.upstream.client import Events, Raw, WorkersAI
+from app.upstream.client import WorkersAI
+from app.upstream.incoming import Events, Raw
 
 logger = logging.getLogger("flarelay")
 

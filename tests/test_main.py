@@ -79,3 +79,8 @@ async def test_the_document_tells_of_every_endpoint() -> None:
         for operation in operations.values():
             assert "422" not in operation["responses"]
             assert operation["responses"]["401"]["content"]["application/json"]["schema"]["$ref"].endswith("ErrorBody")
+
+
+def test_pictures_may_be_kept_in_a_bucket() -> None:
+    """Which is not asked for anything before there is a picture."""
+    assert create_app(settings(pictures_url="s3://bucket/folder"))

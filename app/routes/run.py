@@ -19,8 +19,8 @@ from app.routes.record import Record
 from app.routes.replies import Headers
 from app.routes.streaming import client_watched, send_events
 from app.translators.native_usage import usage_in
-from app.upstream.client import Raw
 from app.upstream.events import EventDecoder
+from app.upstream.incoming import Raw
 
 KEYS = ("key", "token", "password")
 """Query fields in which callers send us their keys: those don't go on to Cloudflare."""

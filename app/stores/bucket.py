@@ -70,10 +70,10 @@ class BucketReading:
         self._start = start
 
     def read(self, size: int) -> bytes:
-        """The next bytes. Raises FileNotFoundError if the object has gone, EOFError at its end."""
+        """The next bytes, all of them. Raises FileNotFoundError if the object has gone, EOFError if it is shorter."""
         with _as_os_errors():
             data = bytes(obstore.get_range(self._store, self._name, start=self._start, length=size))
-        if not data:
+        if len(data) < size:
             raise EOFError("The object is shorter than it was.")
         self._start += len(data)
         return data

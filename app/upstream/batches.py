@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mappi
 from typing import Any, TypeVar
 
 from app.calls import Call, Reply
-from app.upstream.client import Events
+from app.upstream.incoming import Events
 
 T = TypeVar("T")
 

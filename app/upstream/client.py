@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
@@ -11,8 +11,8 @@ import orjson
 
 from app import __version__
 from app.calls import Account, Call, Failure, FailureKind, Reply
-from app.upstream.events import EventDecoder
 from app.upstream.failures import classify, classify_event, from_exception
+from app.upstream.incoming import Events, Raw, failure_in, header_of, neurons_of, pieces_of
 
 T = TypeVar("T")
 
@@ -141,7 +141,7 @@ class WorkersAI:
         if not call.stream:
             return await self._run(call, account)
         response = await self._send(_post(call, account, self._stream_timeout))
-        if response.status_code != 200 or b"json" in _header(response, b"content-type"):
+        if response.status_code != 200 or b"json" in header_of(response, b"content-type"):
             return _reply(response, await _body(response))
         events = Events(response)
         try:
@@ -160,7 +160,7 @@ class WorkersAI:
         answer = Raw(response)
         if b"json" in answer.content_type:
             answer.body = await _body(response)
-            if failure := _failure_in(answer.body):
+            if failure := failure_in(answer.body):
                 raise failure
         return answer
 
@@ -173,100 +173,6 @@ class WorkersAI:
             return await self._transport.handle_async_request(request)
         except httpx2.TransportError as failure:
             raise from_exception(failure) from failure
-
-
-class Raw:
-    """An answer as it came: JSON whole, in `body`; events and binaries piece by piece, by iteration."""
-
-    def __init__(self, response: httpx2.Response) -> None:
-        self._response = response
-        self.content_type = _header(response, b"content-type")
-        self.neurons = _neurons(response)
-        self.body: bytes | None = None
-
-    async def __aiter__(self) -> AsyncGenerator[bytes]:
-        """Raises Failure."""
-        try:
-            async for piece in _pieces(self._response):
-                yield piece
-        except httpx2.TransportError as failure:
-            raise from_exception(failure) from failure
-        finally:
-            await self.aclose()
-
-    async def aclose(self) -> None:
-        await self._response.aclose()
-
-
-class Events:
-    """The events of one answer, in the batches that they arrive in. Raises Failure, also for one told in an event."""
-
-    def __init__(self, response: httpx2.Response) -> None:
-        self._response = response
-        self._pieces = aiter(_pieces(response))
-        self._decoder = EventDecoder()
-        self._failure: Failure | None = None
-        self._is_over = False
-        self.first: list[bytes] = []
-        """The first batch, which the iteration does not bring once more."""
-
-    async def start(self) -> None:
-        """Wait for the first batch, so that a failure in place of it can still be told by a status."""
-        self.first = await anext(self, [])
-        if not self.first:
-            raise Failure(FailureKind.BROKEN, "Cloudflare sent an empty stream.", status=502, is_retryable=True)
-
-    def __aiter__(self) -> AsyncIterator[list[bytes]]:
-        return self
-
-    async def __anext__(self) -> list[bytes]:
-        while not self._is_over:
-            if events := self._up_to_failure(await self._decoded()):
-                return events
-        if self._failure:
-            failure, self._failure = self._failure, None
-            raise failure
-        raise StopAsyncIteration
-
-    @property
-    def is_closed(self) -> bool:
-        return self._response.is_closed
-
-    async def aclose(self) -> None:
-        """End the answer at once, wherever it is: tokens that nobody reads are billed all the same."""
-        self._is_over, self._failure = True, None
-        await self._response.aclose()
-
-    async def _decoded(self) -> list[bytes]:
-        """The events that the next piece completes; at the end of the pieces, what is left over, and nothing open."""
-        try:
-            return self._decoder.feed(await anext(self._pieces))
-        except StopAsyncIteration:
-            await self.aclose()
-            return self._decoder.close()
-        except httpx2.TransportError as failure:
-            self._is_over = True
-            raise from_exception(failure) from failure
-        except ValueError as failure:
-            self._is_over = True
-            raise Failure(FailureKind.BROKEN, "Cloudflare sent an event without an end.", status=502) from failure
-
-    def _up_to_failure(self, events: list[bytes]) -> list[bytes]:
-        """The events before one that tells of a failure, which is kept to be raised after them."""
-        for i, event in enumerate(events):
-            if failure := _failure_in(event):
-                self._is_over, self._failure = True, failure
-                return events[:i]
-        return events
-
-
-def _failure_in(event: bytes) -> Failure | None:
-    if not (b'"error' in event or b'"success"' in event or b'"Failed"' in event):
-        return None
-    try:
-        return classify_event(orjson.loads(event))
-    except orjson.JSONDecodeError:  # whoever reads it will find out, after the events before it
-        return None
 
 
 def _now() -> float:
@@ -311,16 +217,16 @@ def _reply(response: httpx2.Response, body: bytes) -> Reply:
     """The reply in a response. Raises Failure if it is one, or nothing that can be read."""
     if response.status_code != 200:
         raise classify(response.status_code, response.headers, body)
-    content_type = _header(response, b"content-type")
+    content_type = header_of(response, b"content-type")
     if content_type.startswith(BINARY):
-        return Reply(body, body, _neurons(response))
+        return Reply(body, body, neurons_of(response))
     if b"json" not in content_type:
         raise Failure(FailureKind.BROKEN, "Cloudflare answered in an unexpected form.", status=502)
     value = _loaded(body)
     failure = classify_event(value)
     if failure:
         raise failure
-    return Reply(_unwrapped(value), body, _neurons(response))
+    return Reply(_unwrapped(value), body, neurons_of(response))
 
 
 def _unwrapped(value: Any) -> Any:
@@ -349,7 +255,7 @@ def _wait_seconds(failure: Failure, tries: int) -> float | None:
 async def _body(response: httpx2.Response) -> bytes:
     pieces, size = [], 0
     try:
-        async for piece in _pieces(response):
+        async for piece in pieces_of(response):
             pieces.append(piece)
             size += len(piece)
             if size > LARGEST_REPLY:
@@ -359,19 +265,3 @@ async def _body(response: httpx2.Response) -> bytes:
     finally:
         await response.aclose()
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def _pieces(response: httpx2.Response) -> httpx2.AsyncByteStream:
-    assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 - what an async transport gives
-    return response.stream
-
-
-def _header(response: httpx2.Response, name: bytes) -> bytes:
-    return next((value.lower() for key, value in response.headers.raw if key.lower() == name), b"")
-
-
-def _neurons(response: httpx2.Response) -> float | None:
-    try:
-        return float(_header(response, b"cf-ai-neurons"))
-    except ValueError:
-        return None

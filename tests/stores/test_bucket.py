@@ -62,6 +62,13 @@ def test_a_picture_that_has_gone_meanwhile_is_told() -> None:
         reading.read(1)
 
 
+def test_an_object_that_is_shorter_than_it_was_is_told() -> None:
+    bucket = Bucket(MemoryStore())
+    bucket.write("a", b"ab", 0)
+    with pytest.raises(EOFError):
+        bucket.reading("a", 0).read(3)
+
+
 def test_failures_are_those_of_a_disk_without_the_account(tmp_path: Path) -> None:
     folder = tmp_path / "bucket"
     folder.mkdir()

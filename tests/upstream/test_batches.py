@@ -10,7 +10,8 @@ import pytest
 
 from app.calls import Failure, FailureKind, Reply
 from app.upstream.batches import MOST_AT_ONCE, Batch, close, merge, open_together, together
-from app.upstream.client import Events, WorkersAI
+from app.upstream.client import WorkersAI
+from app.upstream.incoming import Events
 from tests.upstream.replaying import (
     ACCOUNT,
     DEADLINE_SECONDS,

@@ -11,7 +11,8 @@ import pytest
 
 from app import __version__
 from app.calls import Call, Failure, FailureKind, Reply
-from app.upstream.client import LARGEST_REPLY, LONGEST_WAIT_SECONDS, MOST_PAGES, Events, Raw, WorkersAI
+from app.upstream.client import LARGEST_REPLY, LONGEST_WAIT_SECONDS, MOST_PAGES, WorkersAI
+from app.upstream.incoming import Events, Raw
 from tests.upstream.replaying import (
     ACCOUNT,
     DEADLINE_SECONDS,

@@ -1,0 +1,120 @@
+"""What comes back from Cloudflare, as it comes: events in batches, or an answer in its own form."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+
+import httpx2
+import orjson
+
+from app.calls import Failure, FailureKind
+from app.upstream.events import EventDecoder
+from app.upstream.failures import classify_event, from_exception
+
+
+class Raw:
+    """An answer as it came: JSON whole, in `body`; events and binaries piece by piece, by iteration."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._response = response
+        self.content_type = header_of(response, b"content-type")
+        self.neurons = neurons_of(response)
+        self.body: bytes | None = None
+
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
+        """Raises Failure."""
+        try:
+            async for piece in pieces_of(self._response):
+                yield piece
+        except httpx2.TransportError as failure:
+            raise from_exception(failure) from failure
+        finally:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+class Events:
+    """The events of one answer, in the batches that they arrive in. Raises Failure, also for one told in an event."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._response = response
+        self._pieces = aiter(pieces_of(response))
+        self._decoder = EventDecoder()
+        self._failure: Failure | None = None
+        self._is_over = False
+        self.first: list[bytes] = []
+        """The first batch, which the iteration does not bring once more."""
+
+    async def start(self) -> None:
+        """Wait for the first batch, so that a failure in place of it can still be told by a status."""
+        self.first = await anext(self, [])
+        if not self.first:
+            raise Failure(FailureKind.BROKEN, "Cloudflare sent an empty stream.", status=502, is_retryable=True)
+
+    def __aiter__(self) -> AsyncIterator[list[bytes]]:
+        return self
+
+    async def __anext__(self) -> list[bytes]:
+        while not self._is_over:
+            if events := self._up_to_failure(await self._decoded()):
+                return events
+        if self._failure:
+            failure, self._failure = self._failure, None
+            raise failure
+        raise StopAsyncIteration
+
+    @property
+    def is_closed(self) -> bool:
+        return self._response.is_closed
+
+    async def aclose(self) -> None:
+        """End the answer at once, wherever it is: tokens that nobody reads are billed all the same."""
+        self._is_over, self._failure = True, None
+        await self._response.aclose()
+
+    async def _decoded(self) -> list[bytes]:
+        """The events that the next piece completes; at the end of the pieces, what is left over, and nothing open."""
+        try:
+            return self._decoder.feed(await anext(self._pieces))
+        except StopAsyncIteration:
+            await self.aclose()
+            return self._decoder.close()
+        except httpx2.TransportError as failure:
+            self._is_over = True
+            raise from_exception(failure) from failure
+        except ValueError as failure:
+            self._is_over = True
+            raise Failure(FailureKind.BROKEN, "Cloudflare sent an event without an end.", status=502) from failure
+
+    def _up_to_failure(self, events: list[bytes]) -> list[bytes]:
+        """The events before one that tells of a failure, which is kept to be raised after them."""
+        for i, event in enumerate(events):
+            if failure := failure_in(event):
+                self._is_over, self._failure = True, failure
+                return events[:i]
+        return events
+
+
+def failure_in(event: bytes) -> Failure | None:
+    if not (b'"error' in event or b'"success"' in event or b'"Failed"' in event):
+        return None
+    try:
+        return classify_event(orjson.loads(event))
+    except orjson.JSONDecodeError:  # whoever reads it will find out, after the events before it
+        return None
+
+
+def pieces_of(response: httpx2.Response) -> httpx2.AsyncByteStream:
+    assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 - what an async transport gives
+    return response.stream
+
+
+def header_of(response: httpx2.Response, name: bytes) -> bytes:
+    return next((value.lower() for key, value in response.headers.raw if key.lower() == name), b"")
+
+
+def neurons_of(response: httpx2.Response) -> float | None:
+    try:
+        return float(header_of(response, b"cf-ai-neurons"))
+    except ValueError:
+        return None
