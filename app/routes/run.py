@@ -57,7 +57,7 @@ class Run:
         if raw.neurons is not None:
             record.usage = Usage(neurons=raw.neurons)
             headers.append((b"x-flarelay-neurons", b"%.6g" % raw.neurons))
-        if b"event-stream" in raw.content_type:
+        if b"event-stream" in raw.content_type.lower():
             record.stream = True
             failure = await send_events(
                 _events(raw, account, record), headers, send, heartbeat_seconds=self._heartbeat_seconds

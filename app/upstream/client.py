@@ -141,7 +141,7 @@ class WorkersAI:
         if not call.stream:
             return await self._run(call, account)
         response = await self._send(_post(call, account, self._stream_timeout))
-        if response.status_code != 200 or b"json" in header_of(response, b"content-type"):
+        if response.status_code != 200 or b"json" in header_of(response, b"content-type").lower():
             return _reply(response, await _body(response))
         events = Events(response)
         try:
@@ -158,7 +158,7 @@ class WorkersAI:
         if response.status_code != 200:
             raise classify(response.status_code, response.headers, await _body(response))
         answer = Raw(response)
-        if b"json" in answer.content_type:
+        if b"json" in answer.content_type.lower():
             answer.body = await _body(response)
             if failure := failure_in(answer.body):
                 raise failure
@@ -217,7 +217,7 @@ def _reply(response: httpx2.Response, body: bytes) -> Reply:
     """The reply in a response. Raises Failure if it is one, or nothing that can be read."""
     if response.status_code != 200:
         raise classify(response.status_code, response.headers, body)
-    content_type = header_of(response, b"content-type")
+    content_type = header_of(response, b"content-type").lower()
     if content_type.startswith(BINARY):
         return Reply(body, body, neurons_of(response))
     if b"json" not in content_type:

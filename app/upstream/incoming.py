@@ -110,7 +110,7 @@ def pieces_of(response: httpx2.Response) -> httpx2.AsyncByteStream:
 
 
 def header_of(response: httpx2.Response, name: bytes) -> bytes:
-    return next((value.lower() for key, value in response.headers.raw if key.lower() == name), b"")
+    return next((value for key, value in response.headers.raw if key.lower() == name), b"")
 
 
 def neurons_of(response: httpx2.Response) -> float | None:

@@ -116,6 +116,14 @@ def test_binary_answers_come_as_they_are() -> None:
     assert response.headers["x-flarelay-neurons"] == "1.5"
 
 
+def test_a_type_keeps_its_spelling() -> None:
+    """A boundary in it is not to be changed."""
+    given = "multipart/form-data; boundary=AbC"
+    with answering(start(given), body(b"--AbC--")) as client:
+        response = client.post("/v1/run/@cf/a/form", json={"prompt": "x"})
+    assert response.headers["content-type"] == given
+
+
 def test_usage_without_a_charge_takes_the_headers() -> None:
     answer = b'{"result":{"usage":{"prompt_tokens":3}},"success":true}'
     with answering(start("application/json", cf_ai_neurons="2"), body(answer)) as client:
