@@ -7,6 +7,7 @@
 The upstream is a process of this script that answers with canned vectors, so it costs little more than moving bytes.
 "Upstream alone" sends it the very calls that Flarelay makes for the same texts, all at once. "Translator" is the work
 in between without HTTP: reading the request and the replies, writing the answer. A flat cost shows in the last lines.
+With `--model-ms 100` each call takes the time that a model needs, and the share that is Flarelay's own shows.
 Absolute times say more about the machine than about the server, so there are none. It takes about half a minute.
 """
 
@@ -53,6 +54,8 @@ class Upstream(asyncio.Protocol):
     """Workers AI, as far as a benchmark needs it: as many vectors as a call has texts."""
 
     dimensions = 1024
+    seconds = 0.0
+    """What a model would take for a call."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -65,7 +68,8 @@ class Upstream(asyncio.Protocol):
             self._received.clear()
             texts = next(value for value in orjson.loads(body).values() if isinstance(value, list))
             assert isinstance(self._transport, asyncio.Transport)  # noqa: S101 - for the type checker
-            self._transport.write(canned_reply(len(texts), self.dimensions))
+            reply = canned_reply(len(texts), self.dimensions)
+            asyncio.get_running_loop().call_later(self.seconds, self._transport.write, reply)
 
 
 @lru_cache
@@ -85,11 +89,11 @@ def content_length(head: bytes) -> int:
     return next((int(value) for name, _, value in lines if name == b"content-length"), 0)
 
 
-def serve_upstream(port: int, dimensions: int) -> None:
+def serve_upstream(port: int, dimensions: int, seconds: float) -> None:
     """Until the process is ended."""
 
     async def serve() -> None:
-        Upstream.dimensions = dimensions
+        Upstream.dimensions, Upstream.seconds = dimensions, seconds
         server = await asyncio.get_running_loop().create_server(Upstream, HOST, port)
         await server.serve_forever()
 
@@ -158,11 +162,11 @@ def planned(body: bytes, model: str) -> Plan[EmbeddingRequest]:
     return to_plan(validated(EmbeddingRequest, body), context)
 
 
-async def measured(case: Case, rounds: int) -> tuple[float, float, float]:
+async def measured(case: Case, rounds: int, vectors: int) -> tuple[float, float, float]:
     """Microseconds per vector: upstream alone, translator, Flarelay. Turn by turn, so that noise hits all alike."""
     works = (case.upstream, case.translator, case.flarelay)
     times: tuple[list[float], ...] = ([], [], [])
-    repeats = max(1, VECTORS_PER_ROUND // case.count)
+    repeats = max(1, vectors // case.count)
     for _ in range(rounds + 1):
         for work, found in zip(works, times, strict=True):
             started = time.perf_counter()
@@ -173,7 +177,7 @@ async def measured(case: Case, rounds: int) -> tuple[float, float, float]:
     return upstream, translator, flarelay
 
 
-async def run(model: str, rounds: int, upstream_port: int, port: int) -> None:
+async def run(model: str, rounds: int, vectors: int, upstream_port: int, port: int) -> None:
     upstream, flarelay = Client(upstream_port), Client(port)
     row = CATALOG.resolve(model)
     say(f"{model}: {row.embedding_dimensions} dimensions, {row.max_batch} texts in a call; upstream alone = 1.00")
@@ -182,7 +186,7 @@ async def run(model: str, rounds: int, upstream_port: int, port: int) -> None:
     for encoding_format in FORMATS:
         for count in COUNTS:
             case = the_case(count, encoding_format, model, upstream, flarelay)
-            alone, translator, through = await measured(case, rounds)
+            alone, translator, through = await measured(case, rounds, vectors)
             per_vector[encoding_format, count] = through
             ratios = f"{1:>9.2f} {translator / alone:>11.2f} {through / alone:>9.2f}"
             say(f"{count:>6} {encoding_format:>7} {ratios}")
@@ -197,8 +201,9 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def canned_upstream(port: int, dimensions: int) -> Iterator[None]:
-    process = multiprocessing.get_context("spawn").Process(target=serve_upstream, args=(port, dimensions), daemon=True)
+def canned_upstream(port: int, dimensions: int, seconds: float) -> Iterator[None]:
+    arguments = (port, dimensions, seconds)
+    process = multiprocessing.get_context("spawn").Process(target=serve_upstream, args=arguments, daemon=True)
     process.start()
     try:
         wait_for(port)
@@ -254,18 +259,20 @@ def main() -> None:
     parser.add_argument("--url", help=f"a server that runs on {HOST}; default: one is started")
     parser.add_argument("--upstream-port", type=int, default=0, help="where the canned upstream listens; default: any")
     parser.add_argument("--model", default="text-embedding-3-small")
+    parser.add_argument("--model-ms", type=float, default=0, help="what a call takes upstream; default: only its bytes")
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
+    vectors = 3 if options.model_ms else VECTORS_PER_ROUND
     url = urlsplit(options.url or "")
     if options.url and (url.hostname != HOST or not url.port):
         parser.error(f"--url must be http://{HOST}:<port>: this benchmark loads nothing but loopback")
     upstream_port = options.upstream_port or free_port()
-    with canned_upstream(upstream_port, dimensions_of(options.model)):
+    with canned_upstream(upstream_port, dimensions_of(options.model), options.model_ms / 1000):
         if options.url:
-            asyncio.run(run(options.model, options.rounds, upstream_port, url.port or 0))
+            asyncio.run(run(options.model, options.rounds, vectors, upstream_port, url.port or 0))
             return
         with flarelay_server(upstream_port) as port:
-            asyncio.run(run(options.model, options.rounds, upstream_port, port))
+            asyncio.run(run(options.model, options.rounds, vectors, upstream_port, port))
 
 
 if __name__ == "__main__":
