@@ -26,6 +26,9 @@ from app.upstream.incoming import Events, Raw
 
 logger = logging.getLogger("flarelay")
 
+MOST_PICTURES = 64
+"""Of one request: all of them are in memory together."""
+
 Req = TypeVar("Req")
 Res = TypeVar("Res")
 
@@ -131,6 +134,9 @@ class Relay:
     async def _loaded(self, pictures: Sequence[Picture], model: Model) -> Mapping[str, str]:
         """Addresses -> data URIs that the model takes. An address that comes up several times is loaded once."""
         params = {picture.url: picture.param for picture in reversed(pictures)}
+        if len(params) > MOST_PICTURES:
+            message = f"A request can have {MOST_PICTURES} different pictures."
+            raise BadRequestError(message, param=pictures[MOST_PICTURES].param, code="too_many_pictures")
         side = model.quirks.picture_max_side
         loads = [self._pictures.load(url, max_side=side, param=param) for url, param in params.items()]
         return dict(zip(params, await together(loads), strict=True))

@@ -388,3 +388,20 @@ def test_a_link_needs_a_key_and_a_model(linked: httpx2.Client, fields: dict[str,
 
 def test_there_are_no_links_unless_they_are_wanted(http: httpx2.Client) -> None:
     assert http.get("/v1/chat/completions", params={"model": NATIVE, "prompt": "hi", "key": KEY}).status_code == 405
+
+
+def test_a_chat_starts_from_so_many_pictures_only(http: httpx2.Client) -> None:
+    """They are in memory together."""
+    uri = f"data:image/png;base64,{base64.b64encode(picture(size=(4, 4))).decode()}"
+    parts = [{"type": "text", "text": "brighter"}, *[{"type": "image_url", "image_url": {"url": uri}}] * 17]
+    error = http.post("/v1/chat/completions", json=chat("gpt-image-1", parts)).json()["error"]
+    assert (error["param"], error["code"]) == ("image", "invalid_value")
+
+
+def test_a_chat_shows_so_many_pictures_only(http: httpx2.Client) -> None:
+    urls = [f"https://pictures.example/{i}.png" for i in range(65)]
+    parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    response = http.post("/v1/chat/completions", json=chat("gpt-4o", parts))
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (400, "too_many_pictures")
+    assert error["param"] == "messages[0].content[64].image_url.url"

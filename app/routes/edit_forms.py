@@ -66,12 +66,12 @@ class EditForms:
             raise fault_of(failure) from failure
         if not pictures:
             raise BadRequestError("'image' is missing.", param="image", code="missing_required_parameter")
-        if len(pictures) > MOST_PICTURES:
-            raise BadRequestError(f"There can be {MOST_PICTURES} pictures.", param="image", code="invalid_value")
         return EditForm(request, pictures, mask)
 
     async def prepare(self, form: EditForm) -> tuple[str, ImageEdit]:
         """The name of the model that suits the pictures, and the edit for it. Raises APIStatusError."""
+        if len(form.pictures) > MOST_PICTURES:
+            raise BadRequestError(f"There can be {MOST_PICTURES} pictures.", param="image", code="invalid_value")
         name = editor(form.request.model, self._catalog, is_masked=form.mask is not None)
         side = facts_of(self._catalog.resolve(name).id).input_max_side
         sources = []
