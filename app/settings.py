@@ -91,8 +91,9 @@ class Settings(BaseSettings):
     pictures_url: str | None = Field(
         None,
         pattern=r"^s3://[^/]",
-        description="A bucket to keep made pictures in, `s3://bucket/folder`, in place of the disk (S3, R2; account and "
-        "endpoint from the environment: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT`).",
+        description="A bucket to keep made pictures in, `s3://bucket/folder`, in place of the disk (S3 or R2). Account "
+        "and endpoint are read from the environment: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, "
+        "`AWS_ENDPOINT`.",
     )
     pictures_max_bytes: int = Field(2 * 2**30, ge=0, description="Room for made pictures; the oldest go first.")
     pictures_expire_seconds: float = Field(7 * 86400, gt=0, description="How long a made picture is kept.")
