@@ -1,4 +1,4 @@
-"""Call, Reply, Failure, Usage: the values that pass between the layers, all of them immutable."""
+"""Call, Reply, Sound, Failure, Usage: the values that pass between the layers, all of them immutable."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -51,6 +51,20 @@ class Reply:
     """The body as it came, envelope and all: JSON numbers lose their spelling."""
     neurons: float | None = None
     """The exact charge, from `cf-ai-neurons`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A piece of a recording, ready for a model that hears."""
+
+    data: bytes = field(repr=False)
+    content_type: str
+    """Such as `audio/flac`: what the bytes are, not what somebody said of them."""
+    start_seconds: float
+    """Where in the recording the piece begins; it ends where the next one begins."""
+    duration_seconds: float
+    is_silent: bool = False
+    """There is nothing in it to be heard."""
 
 
 class FailureKind(StrEnum):
@@ -118,6 +132,7 @@ class Usage:
     reasoning_tokens: int = 0
     neurons: float | None = None
     is_estimated: bool = False
+    audio_seconds: float = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -127,4 +142,5 @@ class Usage:
             self.reasoning_tokens + other.reasoning_tokens,
             None if self.neurons is None and other.neurons is None else (self.neurons or 0) + (other.neurons or 0),
             self.is_estimated or other.is_estimated,
+            self.audio_seconds + other.audio_seconds,
         )

@@ -12,7 +12,7 @@ from app.emulator.requests import ReceivedRequest
 JSON = "application/json"
 BYTES = re.compile(r"application/octet-stream|(?:image|audio)/[\w.+-]+")
 BYTE_TASKS = frozenset({"image-classification", "object-detection", "image-to-text"})
-BYTE_SHAPES = frozenset({"audio-bytes", "audio-stream-body"})
+BYTE_SHAPES = frozenset({"audio-bytes", "audio-query"})
 FORM_SHAPE = "image-multipart"
 
 
