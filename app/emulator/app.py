@@ -37,8 +37,11 @@ from app.emulator.replies import Reply, fault_reply, json_reply
 from app.emulator.requests import ClientGone, ReceivedRequest, receive_request
 from app.emulator.rerank import run_rerank
 from app.emulator.run import Run
+from app.emulator.speech import run_speech
 from app.emulator.texts import run_text
+from app.emulator.transcription import run_transcription
 from app.emulator.translation import run_translation
+from app.emulator.turns import run_turn_detection
 from app.emulator.vision import run_image_classification, run_image_to_text, run_object_detection
 
 Answerer = Callable[[Run, Meters], Reply | Awaitable[Reply]]
@@ -53,6 +56,9 @@ TASKS: dict[str, Answerer] = {
     "object-detection": run_object_detection,
     "image-to-text": run_image_to_text,
     "text-to-image": run_text_to_image,
+    "automatic-speech-recognition": run_transcription,
+    "text-to-speech": run_speech,
+    "voice-activity-detection": run_turn_detection,
 }
 """Task of a model -> what answers its runs."""
 OPENAI_TASKS: dict[str, dict[str, Answerer]] = {

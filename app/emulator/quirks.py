@@ -76,6 +76,10 @@ QUIRKS = {
     "logits": Quirk("scores of contexts are raw logits, not within 0 and 1", _DOCS),
     "garbled-verdict": Quirk("a moderation model answers with prose", _THREADS),
     "jpeg-for-png": Quirk("a picture is JPEG where PNG is announced", _THREADS),
+    "silence-refused": Quirk("nova-3 refuses a recording in which nobody speaks as corrupt (3030)", _THREADS),
+    "melotts-mp3": Quirk("melotts answers with MP3 instead of WAV", _DOCS),
+    "melotts-binary": Quirk("melotts answers with MP3 as the body itself, not with base64 in JSON", _DOCS),
+    "numeric-keys": Quirk('a file comes as JSON, `{"0":73,"1":68,…}`, a number for each of its bytes', _THREADS),
     # failures
     "success-false-200": Quirk("the failure (out of capacity, if there is no other) has status 200", _THREADS),
     "error-200": Quirk('the failure is `{"error":{"message":…}}` with status 200', _THREADS),
@@ -85,7 +89,9 @@ QUIRKS = {
     "quiet-replacement": Quirk("a retired model is answered by its successor, which `model` names", _THREADS),
 }
 
-DEFAULT_QUIRKS = frozenset({"padding", "usage-frame", "zero-usage", "null-finaliser", "picture-in-text"})
+DEFAULT_QUIRKS = frozenset(
+    {"padding", "usage-frame", "zero-usage", "null-finaliser", "picture-in-text", "silence-refused"}
+)
 """What the real service shows all the time."""
 
 MODEL_QUIRKS = {

@@ -9,7 +9,10 @@ from app.catalog import Model
 from app.emulator.quirks import MODEL_QUIRKS, switched
 from app.emulator.script import MARK, Script, script_of
 
-TEXT_FIELDS = ("text", "queries", "documents", "query", "contexts", "input", "question")
+TEXT_FIELDS = (
+    *("text", "queries", "documents", "query", "contexts", "input", "question"),
+    *("initial_prompt", "prefix", "extra"),  # beside a recording, which can't hold a script
+)
 """Where the models that are no chat's find their texts."""
 
 

@@ -171,8 +171,8 @@ async def test_a_successor_may_have_another_task() -> None:
     async with asking(Options(quirks=frozenset({"quiet-replacement"}))) as ask:
         body = await ask.ran("@cf/facebook/bart-large-cnn", messages=HELLO)
         assert body["model"] == "@cf/zai-org/glm-4.7-flash"
-        text = "No such model @cf/openai/whisper-sherpa or task"
-        assert refusal(await ask.run("@cf/openai/whisper-sherpa", text="Hi")) == (400, 5007, text)
+        text = "Bad input: Error: required properties at '/' are 'audio'"
+        assert refusal(await ask.run("@cf/openai/whisper-sherpa", text="Hi")) == (400, 5006, text)
 
 
 @pytest.mark.parametrize(

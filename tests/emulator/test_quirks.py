@@ -7,6 +7,8 @@ import pytest
 
 from app.emulator.options import Options
 from app.emulator.quirks import DEFAULT_QUIRKS, MODEL_QUIRKS, QUIRKS
+from app.emulator.sound_files import Coding, encoded
+from app.emulator.sounds import silence
 from tests.emulator.asking import (
     BGE,
     CHAT,
@@ -43,6 +45,8 @@ ASKED: list[tuple[str, dict[str, Any]]] = [
     (GUARD, {"messages": [{"role": "user", "content": "Hello"}]}),
     (RERANKER, {"query": "One", "contexts": [{"text": "One"}]}),
     (SDXL, {"prompt": "One", "seed": 1, "width": 256, "height": 256}),
+    ("@cf/myshell-ai/melotts", {"prompt": "One"}),
+    ("@cf/deepgram/aura-1", {"text": "One", "encoding": "mulaw"}),
 ]
 
 
@@ -56,6 +60,9 @@ async def answers(quirks: frozenset[str]) -> list[Any]:
                 text = re.sub(r'"created":\d+', "", response.text)
                 found.append((response.status_code, response.headers.get("content-type"), text))
         response = await ask.embed(BGE, input="One", encoding_format="base64")
+        found.append((response.status_code, response.headers.get("content-type"), response.text))
+        silent = encoded(silence(0.1, 8000), 8000, Coding("wav", "pcm_s16le"))
+        response = await ask.run_bytes("@cf/deepgram/nova-3", silent, "audio/wav")
         found.append((response.status_code, response.headers.get("content-type"), response.text))
     return found
 
