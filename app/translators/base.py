@@ -88,34 +88,38 @@ def no_pictures(_request: Any) -> list[Picture]:
     return []
 
 
-@dataclass(frozen=True, slots=True)
-class Translator(Generic[Request, Response]):
-    """An endpoint as pure functions."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planner(Generic[Request]):
+    """What all endpoints have in common."""
 
     tasks: frozenset[str]
     """The catalogue's tasks whose models can answer."""
     endpoint: str
     """Its path, for messages."""
     to_plan: Callable[[Request, Context], Plan[Request]]
+    pictures: Callable[[Request], list[Picture]] = no_pictures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Translator(Planner[Request], Generic[Request, Response]):
+    """An endpoint as pure functions."""
+
     from_replies: Callable[[Plan[Request], Sequence[Reply]], tuple[Response, Usage]]
     to_stream: Callable[[Plan[Request]], Incremental] = no_stream
     again: Callable[[Plan[Request], Call, Reply | Failure], Call | None] = no_second_try
     """What to send instead after a reply or a failure that a changed call can mend; None to leave it at that."""
-    pictures: Callable[[Request], list[Picture]] = no_pictures
 
 
-@dataclass(frozen=True, slots=True)
-class SerialTranslator(Generic[Request, Piece, Part]):
-    """An endpoint whose request comes in pieces, each of which is a call of its own, as pure functions."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SerialTranslator(Planner[Request], Generic[Request, Piece, Part]):
+    """An endpoint whose request comes in pieces, each of which is a call of its own, as pure functions.
 
-    tasks: frozenset[str]
-    endpoint: str
-    to_plan: Callable[[Request, Context], Plan[Request]]
-    """A plan without calls: they are made as the pieces come."""
+    Its plan has no calls: they are made as the pieces come.
+    """
+
     to_call: Callable[[Plan[Request], Piece, Sequence[Part]], Call | None]
     """The call for a piece, given the parts before it as far as they are there; None if it needs no call."""
     from_reply: Callable[[Plan[Request], Piece, Reply | None], Part]
     """What became of a piece; of one without a call too. Raises Failure for a reply that can't be read."""
     from_failure: Callable[[Plan[Request], Piece, Failure], Part | None]
     """What a failure means, if it is an answer of its own kind; None if it is a failure."""
-    pictures: Callable[[Request], list[Picture]] = no_pictures

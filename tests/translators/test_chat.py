@@ -686,7 +686,12 @@ def test_capabilities_of_the_tests_are_those_of_the_catalogue() -> None:
 
 
 def test_an_endpoint_may_leave_out_streams_pictures_and_second_tries() -> None:
-    bare = Translator(frozenset({"text-generation"}), "/v1/bare", chat.to_plan, chat.from_replies)
+    bare = Translator(
+        tasks=frozenset({"text-generation"}),
+        endpoint="/v1/bare",
+        to_plan=chat.to_plan,
+        from_replies=chat.from_replies,
+    )
     plan = a_plan(CHAT)
     assert bare.again(plan, plan.calls[0], a_reply({})) is None
     assert bare.pictures(plan.request) == []
