@@ -24,17 +24,23 @@ from app.emulator.options import Options as EmulatorOptions
 from app.emulator.transport import EmulatorTransport
 from app.errors import APIStatusError, BadRequestError, MethodNotAllowedError, NotFoundError
 from app.logs import configure
+from app.media.cutter import Cutter
 from app.media.loader import PictureLoader
 from app.media.remote import RemoteFetcher
 from app.relay import Relay
-from app.routes import chats, health, hosted, images, models, openai, reference, run
+from app.routes import chats, health, hosted, images, models, openai, reference, run, transcriptions
 from app.routes.edge import Edge, Faults, Options
 from app.routes.edit_forms import EditForms
+from app.routes.speech import Speech
+from app.routes.transcriptions import Transcriptions
 from app.schemas.images import ImageEditRequest, ImageVariationRequest
+from app.schemas.transcriptions import TranscriptionRequest, TranslationRequest
 from app.settings import Settings
 from app.stores.disk import Disk
 from app.stores.pictures import Medium, PictureStore
 from app.translators.edits import edits, variations
+from app.translators.transcriptions import transcriptions as hearing
+from app.translators.transcriptions import translations
 from app.upstream.client import WorkersAI
 from app.upstream.model_list import ModelList
 from app.upstream.transport import make_transport
@@ -121,7 +127,15 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
     own: dict[str, openai.Endpoint[Any]] = {
         "/v1/chat/completions": chat,
         "/v1/images/generations": images.Generations(relay, auth, desk, max_body_bytes=max_bytes),
+        "/v1/audio/speech": Speech(relay, auth, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat),
     }
+    cutter = Cutter()
+    limits = transcriptions.Limits(
+        max_upload_bytes=settings.max_upload_bytes,
+        max_json_bytes=max_bytes,
+        pieces_at_once=settings.transcription_pieces_at_once,
+        heartbeat_seconds=heartbeat,
+    )
     links = [Route("/v1/chat/completions", chats.ChatLink(chat), methods=["GET"])] if settings.chat_links else []
     app.router.routes[:0] = [  # first, since routes are tried in order
         *links,
@@ -132,6 +146,10 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
             variations=images.Edits(ImageVariationRequest, variations, relay, auth, desk, forms),
         ),
         *hosted.routes(store),
+        *transcriptions.routes(
+            transcriptions=Transcriptions(TranscriptionRequest, hearing, relay, auth, cutter, limits),
+            translations=Transcriptions(TranslationRequest, translations, relay, auth, cutter, limits),
+        ),
     ]
     app.include_router(models.router(model_list, catalog, auth))
     app.include_router(health.router(settings.mode))

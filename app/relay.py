@@ -7,7 +7,7 @@ replies. Which endpoint it is, only the translator knows.
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,9 +18,9 @@ from app.calls import Account, Call, Caller, Failure, Reply, Usage
 from app.catalog import Catalog, Model
 from app.errors import BadRequestError
 from app.media.loader import PictureLoader
-from app.translators.base import Context, Incremental, Picture, Plan, Translator
+from app.translators.base import Context, Incremental, Part, Picture, Piece, Plan, Planner, SerialTranslator, Translator
 from app.upstream.answers import is_operators, to_error
-from app.upstream.batches import close, merge, open_together, together
+from app.upstream.batches import close, in_order, merge, open_together, together
 from app.upstream.client import WorkersAI
 from app.upstream.incoming import Events, Raw
 
@@ -95,6 +95,66 @@ class Relay:
             raise
         return Stream(chunks, plan, incremental)
 
+    async def plan(self, translator: Planner[Req], name: str, request: Req, caller: Caller) -> Plan[Req]:
+        """The plan alone, for answers that are not made in one go. Raises APIStatusError."""
+        return translator.to_plan(request, await self._context(translator, name, request, caller))
+
+    async def parts(
+        self,
+        translator: SerialTranslator[Req, Piece, Part],
+        plan: Plan[Req],
+        pieces: AsyncGenerator[Piece],
+        caller: Caller,
+        *,
+        at_once: int,
+    ) -> AsyncGenerator[Part]:
+        """What becomes of each piece, in order. Raises APIStatusError. Closing it ends the upstream calls."""
+        parts: list[Part] = []
+
+        async def part_of(piece: Piece, call: Call | None) -> Part:
+            try:
+                reply = (await self._upstream.run(call, caller.account))[1] if call else None
+            except Failure as failure:
+                if (part := translator.from_failure(plan, piece, failure)) is None:
+                    raise
+                return part
+            return translator.from_reply(plan, piece, reply)
+
+        async with (
+            aclosing(pieces),
+            aclosing(
+                in_order((part_of(piece, translator.to_call(plan, piece, parts)) async for piece in pieces), at_once)
+            ) as answered,
+        ):
+            with failures_told(caller.account):
+                async for part in answered:
+                    parts.append(part)
+                    yield part
+
+    async def sounds(self, plan: Plan[Any], caller: Caller) -> AsyncGenerator[Raw]:
+        """The plan's answers as they come, in order, the next one under way. Raises APIStatusError.
+
+        Closing it ends them all.
+        """
+        opened: list[Raw] = []
+
+        async def listen(call: Call) -> Raw:
+            opened.append(raw := await self._upstream.listen(call, caller.account))
+            return raw
+
+        async def calls() -> AsyncGenerator[Coroutine[Any, Any, Raw]]:
+            for call in plan.calls:
+                yield listen(call)
+
+        try:
+            with failures_told(caller.account):
+                async with aclosing(in_order(calls(), at_once=2)) as raws:
+                    async for raw in raws:
+                        yield raw
+        finally:
+            for raw in opened:
+                await raw.aclose()
+
     async def run(self, name: str, query: str, content_type: str, content: bytes, caller: Caller) -> tuple[Model, Raw]:
         """A run in Cloudflare's own terms, body and answer untouched. Raises APIStatusError.
 
@@ -105,7 +165,7 @@ class Relay:
         with failures_told(caller.account):
             return model, await self._upstream.raw(path, content_type, content, caller.account)
 
-    async def _context(self, translator: Translator[Req, Any], name: str, request: Req, caller: Caller) -> Context:
+    async def _context(self, translator: Planner[Req], name: str, request: Req, caller: Caller) -> Context:
         pictures = translator.pictures(request)
         model = self._model(translator, name, pictures)
         return Context(
@@ -118,7 +178,7 @@ class Relay:
             affinity=_affinity(getattr(request, "prompt_cache_key", None), caller),
         )
 
-    def _model(self, translator: Translator[Any, Any], name: str, pictures: Sequence[Picture]) -> Model:
+    def _model(self, translator: Planner[Any], name: str, pictures: Sequence[Picture]) -> Model:
         """The model that a name leads to, if it can do what is asked of it. Raises APIStatusError."""
         model = self._catalog.resolve(name)
         if model.task not in translator.tasks and model.status != "unlisted":

@@ -98,6 +98,17 @@ class Settings(BaseSettings):
     pictures_max_bytes: int = Field(2 * 2**30, ge=0, description="Room for made pictures; the oldest go first.")
     pictures_expire_seconds: float = Field(7 * 86400, gt=0, description="How long a made picture is kept.")
 
+    max_upload_bytes: int = Field(
+        200 * 2**20, ge=1, description="Largest recording to transcribe; above it 413. It is kept on disk meanwhile."
+    )
+    transcription_pieces_at_once: int = Field(
+        4,
+        ge=1,
+        le=32,
+        description="Pieces of one long recording that are transcribed at the same time. With `1` they run one after "
+        "the other, and each is given the text before it: slower, and better at names and sentences that go on.",
+    )
+
     max_body_bytes: int = Field(32 * 2**20, ge=1, description="Largest request body; above it 413.")
     request_timeout_seconds: float = Field(
         600, gt=0, description="Longest time for one request, all tries together, up to the first byte of a stream."

@@ -19,6 +19,7 @@ GROUPS = {
     "model_aliases": "Models",
     "remote_fetch": "Pictures named by address",
     "public_base_url": "Pictures that were made",
+    "max_upload_bytes": "Sound",
     "max_body_bytes": "Limits",
 }
 """The first setting of each group -> its heading."""

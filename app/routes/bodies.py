@@ -13,9 +13,8 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 async def read_body(scope: Scope, receive: Receive, *, max_bytes: int) -> bytes:
     """Raises RequestTooLargeError, at once if the length is announced; ClientLeft if it never comes whole."""
-    announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-    if announced.isdigit() and int(announced) > max_bytes:
-        raise _too_large(max_bytes)
+    if announced_length(scope) > max_bytes:
+        raise too_large(max_bytes)
     pieces: list[bytes] = []
     size = 0
     while True:
@@ -25,10 +24,16 @@ async def read_body(scope: Scope, receive: Receive, *, max_bytes: int) -> bytes:
         piece = message.get("body", b"")
         size += len(piece)
         if size > max_bytes:
-            raise _too_large(max_bytes)
+            raise too_large(max_bytes)
         pieces.append(piece)
         if not message.get("more_body"):
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def announced_length(scope: Scope) -> int:
+    """Bytes; 0 where the request does not tell."""
+    announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    return int(announced) if announced.isdigit() else 0
 
 
 def validated(schema: type[Schema], body: bytes) -> Schema:
@@ -63,5 +68,5 @@ def _param(loc: tuple[Any, ...]) -> str | None:
     return path or None
 
 
-def _too_large(max_bytes: int) -> RequestTooLargeError:
+def too_large(max_bytes: int) -> RequestTooLargeError:
     return RequestTooLargeError(f"The request body is larger than {max_bytes} bytes.")

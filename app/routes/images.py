@@ -22,7 +22,7 @@ from app.relay import Answer, Relay
 from app.routes.edit_forms import EditForms
 from app.routes.openai import Endpoint, told
 from app.routes.origin import base_url
-from app.routes.record import Record
+from app.routes.record import admitted
 from app.routes.replies import send_json
 from app.routes.streaming import client_watched, send_events
 from app.schemas.images import ImageEditRequest, ImageOptions, ImageRequest
@@ -126,9 +126,7 @@ class Edits:
         self._forms = forms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        record: Record = scope["record"]
-        caller = self._auth.identify(scope["headers"])
-        record.caller = caller.name
+        record, caller = admitted(scope, self._auth)
         form = await self._forms.read(self._schema, scope, receive)
         async with client_watched(receive):
             name, edit = await self._forms.prepare(form)

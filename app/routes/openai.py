@@ -11,15 +11,17 @@ from app.auth import Auth
 from app.calls import Caller
 from app.relay import Answer, Relay, Stream
 from app.routes.bodies import read_body, validated
-from app.routes.record import Record
+from app.routes.record import Record, admitted
 from app.routes.replies import Headers, send_json
 from app.routes.streaming import client_watched, send_events
 from app.schemas.chat import ChatCompletionRequest
 from app.schemas.completions import CompletionRequest
 from app.schemas.embeddings import EmbeddingRequest
-from app.schemas.images import ImageRequest
+from app.schemas.images import ImageEditRequest, ImageRequest, ImageVariationRequest
 from app.schemas.moderations import ModerationRequest
 from app.schemas.rerank import RerankRequest, RerankV2Request
+from app.schemas.speech import SpeechRequest
+from app.schemas.transcriptions import TranscriptionRequest, TranslationRequest
 from app.translators.base import Plan, Translator
 from app.translators.chat import chat
 from app.translators.completions import completions
@@ -27,11 +29,16 @@ from app.translators.embeddings import embeddings
 from app.translators.images import images
 from app.translators.moderations import moderations
 from app.translators.rerank import rerank
+from app.translators.sound_formats import CONTENT_TYPES
+from app.translators.speech import speech
 
 Req = TypeVar("Req", bound=BaseModel)
 
 LONGEST_HEADER = 1000
 """Characters. Proxies refuse answers whose headers don't fit into a few kilobytes."""
+
+
+EVENTS_OR_JSON = ("application/json", "text/event-stream")
 
 
 class Row(NamedTuple):
@@ -42,7 +49,24 @@ class Row(NamedTuple):
     summary: str
     schema: type[BaseModel]
     translator: Translator[Any, Any]
+    answers: tuple[str, ...] = EVENTS_OR_JSON
+    """Content types."""
 
+
+class Form(NamedTuple):
+    """An endpoint that takes a form with a file. Which class answers it stands in `main`."""
+
+    path: str
+    summary: str
+    schema: type[BaseModel]
+    file: str
+    """The field that holds it."""
+    answers: tuple[str, ...]
+    """Content types."""
+
+
+SOUNDS = (*dict.fromkeys(CONTENT_TYPES.values()), "text/event-stream")
+TRANSCRIPTS = ("application/json", "text/plain", "text/vtt", "text/event-stream")
 
 ROWS = (
     Row(
@@ -50,6 +74,7 @@ ROWS = (
     ),
     Row(("/v1/completions",), "Completions of prompts, streamed or whole", CompletionRequest, completions),
     Row(("/v1/images/generations",), "Pictures, as base64, by address or in events", ImageRequest, images),
+    Row(("/v1/audio/speech",), "Texts as speech, in any format, as it comes", SpeechRequest, speech, SOUNDS),
     Row(("/v1/embeddings",), "Embeddings, as floats or base64", EmbeddingRequest, embeddings),
     Row(("/v1/moderations",), "Moderation of texts", ModerationRequest, moderations),
     Row(
@@ -59,6 +84,12 @@ ROWS = (
         rerank,
     ),
     Row(("/v2/rerank",), "The same as Cohere's second version", RerankV2Request, rerank),
+)
+FORMS = (
+    Form("/v1/images/edits", "Pictures changed", ImageEditRequest, "image", EVENTS_OR_JSON),
+    Form("/v1/images/variations", "Pictures varied", ImageVariationRequest, "image", EVENTS_OR_JSON),
+    Form("/v1/audio/transcriptions", "Recordings as text", TranscriptionRequest, "file", TRANSCRIPTS),
+    Form("/v1/audio/translations", "Recordings as English text", TranslationRequest, "file", TRANSCRIPTS),
 )
 
 
@@ -83,9 +114,7 @@ class Endpoint(Generic[Req]):
         self._heartbeat_seconds = heartbeat_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        record: Record = scope["record"]
-        caller = self._auth.identify(scope["headers"])
-        record.caller = caller.name
+        record, caller = admitted(scope, self._auth)
         body = await read_body(scope, receive, max_bytes=self._max_body_bytes)
         request: Any = validated(self._schema, body)
         record.model, record.stream = request.model, bool(request.stream)
@@ -105,7 +134,7 @@ class Endpoint(Generic[Req]):
         record.ran = stream.plan.context.model.id
         try:
             failure = await send_events(
-                stream.chunks, _headers(stream.plan), send, heartbeat_seconds=self._heartbeat_seconds
+                stream.chunks, headers_of(stream.plan), send, heartbeat_seconds=self._heartbeat_seconds
             )
             record.error = failure.code if failure else None
         finally:
@@ -115,7 +144,7 @@ class Endpoint(Generic[Req]):
 def told(answer: Answer[Any], record: Record) -> Headers:
     """What there is to tell about an answer: to the log, and by these headers to the client."""
     record.ran, record.usage = answer.plan.context.model.id, answer.usage
-    headers = _headers(answer.plan)
+    headers = headers_of(answer.plan)
     if answer.usage.neurons is not None:
         headers.append((b"x-flarelay-neurons", b"%.6g" % answer.usage.neurons))
     if answer.usage.is_estimated:
@@ -123,7 +152,7 @@ def told(answer: Answer[Any], record: Record) -> Headers:
     return headers
 
 
-def _headers(plan: Plan[Any]) -> Headers:
+def headers_of(plan: Plan[Any]) -> Headers:
     headers = [(b"x-flarelay-model", plan.context.model.id.encode())]
     if plan.ignored:
         names = ", ".join(plan.ignored)[:LONGEST_HEADER]

@@ -5,7 +5,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.calls import Usage
+from starlette.types import Scope
+
+from app.auth import Auth
+from app.calls import Caller, Usage
 
 logger = logging.getLogger("flarelay")
 
@@ -58,3 +61,11 @@ class Record:
                 "usage_estimated": self.usage.is_estimated or None,
             }
         return {key: value for key, value in fields.items() if value is not None}
+
+
+def admitted(scope: Scope, auth: Auth) -> tuple[Record, Caller]:
+    """Who asks, noted down. Raises AuthenticationError."""
+    record: Record = scope["record"]
+    caller = auth.identify(scope["headers"])
+    record.caller = caller.name
+    return record, caller

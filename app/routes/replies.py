@@ -1,4 +1,4 @@
-"""JSON answers, by the bare protocol: what a response class would add is not needed here."""
+"""Whole answers, by the bare protocol: what a response class would add is not needed here."""
 
 from typing import Any
 
@@ -11,8 +11,13 @@ Headers = list[tuple[bytes, bytes]]
 
 
 async def send_json(body: Any, send: Send, *, status: int = 200, headers: Headers | None = None) -> None:
-    content = orjson.dumps(body)
-    fixed = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    await send_bytes(orjson.dumps(body), "application/json", send, status=status, headers=headers)
+
+
+async def send_bytes(
+    content: bytes, content_type: str, send: Send, *, status: int = 200, headers: Headers | None = None
+) -> None:
+    fixed = [(b"content-type", content_type.encode()), (b"content-length", str(len(content)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": fixed + (headers or [])})
     await send({"type": "http.response.body", "body": content})
 

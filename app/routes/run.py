@@ -15,7 +15,7 @@ from app.calls import Account, Failure, FailureKind, Usage
 from app.errors import BadRequestError
 from app.relay import Relay, failures_told
 from app.routes.bodies import read_body
-from app.routes.record import Record
+from app.routes.record import Record, admitted
 from app.routes.replies import Headers
 from app.routes.streaming import client_watched, send_events
 from app.translators.native_usage import usage_in
@@ -36,9 +36,8 @@ class Run:
         self._heartbeat_seconds = heartbeat_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        record: Record = scope["record"]
-        caller = self._auth.identify(scope["headers"])
-        record.caller, record.model = caller.name, scope["path_params"]["model"]
+        record, caller = admitted(scope, self._auth)
+        record.model = scope["path_params"]["model"]
         content = await read_body(scope, receive, max_bytes=self._max_body_bytes)
         if not content:
             raise BadRequestError("The body is empty: it has to be the model's own input.", code="missing_body")

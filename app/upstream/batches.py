@@ -1,7 +1,8 @@
 """Several calls at once: sent together, and their events as one stream of batches in the order of their arrival."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from app.calls import Call, Reply
@@ -37,6 +38,27 @@ async def together(jobs: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         for job in jobs:
             job.close()  # those that never got a place
     return [task.result() for task in tasks]
+
+
+async def in_order(jobs: AsyncIterator[Coroutine[Any, Any, T]], at_once: int) -> AsyncGenerator[T]:
+    """Their results in order, `at_once` jobs at a time; a job is taken when there is a place for it.
+
+    The first failure, or whoever closes this, ends the others.
+    """
+    running: deque[asyncio.Task[T]] = deque()
+    try:
+        async for job in jobs:
+            running.append(asyncio.create_task(job))
+            if len(running) == at_once:
+                yield await running.popleft()
+        while running:
+            yield await running.popleft()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        if isinstance(jobs, AsyncGenerator):
+            await jobs.aclose()
 
 
 async def open_together(jobs: Sequence[Coroutine[Any, Any, Opened]]) -> list[Opened]:

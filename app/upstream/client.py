@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ import orjson
 from app import __version__
 from app.calls import Account, Call, Failure, FailureKind, Reply
 from app.upstream.failures import classify, classify_event, from_exception
-from app.upstream.incoming import Events, Raw, failure_in, header_of, neurons_of, pieces_of
+from app.upstream.incoming import Events, Raw, failure_in, header_of, loaded, neurons_of, pieces_of, unwrapped
 
 T = TypeVar("T")
 
@@ -80,6 +80,10 @@ class WorkersAI:
     async def raw(self, path: str, content_type: str, content: bytes, account: Account) -> "Raw":
         """Any run, with a body as it is and an answer as it comes. Raises Failure. The caller closes the answer."""
         return await self._persist(partial(self._raw, path, content_type, content, account), self._deadline())
+
+    async def listen(self, call: Call, account: Account) -> "Raw":
+        """As `raw`, for a call whose answer is wanted as it comes."""
+        return await self.raw(call.path, call.content_type, _content(call), account)
 
     async def models(self, account: Account) -> list[dict[str, Any]]:
         """The models that the account can run, as `models/search` lists them. Raises Failure.
@@ -183,15 +187,18 @@ def _timeout(connect: float, read: float) -> dict[str, Any]:
     return {"timeout": {"connect": connect, "read": read, "write": read, "pool": connect}}
 
 
-def _post(call: Call, account: Account, extensions: dict[str, Any]) -> httpx2.Request:
+def _content(call: Call) -> bytes:
     try:
-        body = orjson.dumps(call.body) if call.content is None else call.content
+        return orjson.dumps(call.body) if call.content is None else call.content
     except orjson.JSONEncodeError as failure:  # numbers of more than 64 bits, or too many levels
         raise Failure(FailureKind.BAD_REQUEST, f"The request can't be sent: {failure}.", status=400) from failure
+
+
+def _post(call: Call, account: Account, extensions: dict[str, Any]) -> httpx2.Request:
     headers = [(b"content-type", call.content_type.encode())]
     if call.affinity:
         headers.append((b"x-session-affinity", call.affinity.encode()))
-    return _request("POST", call.path, account, extensions, headers, body)
+    return _request("POST", call.path, account, extensions, headers, _content(call))
 
 
 def _request(
@@ -222,25 +229,11 @@ def _reply(response: httpx2.Response, body: bytes) -> Reply:
         return Reply(body, body, neurons_of(response))
     if b"json" not in content_type:
         raise Failure(FailureKind.BROKEN, "Cloudflare answered in an unexpected form.", status=502)
-    value = _loaded(body)
+    value = loaded(body)
     failure = classify_event(value)
     if failure:
         raise failure
-    return Reply(_unwrapped(value), body, neurons_of(response))
-
-
-def _unwrapped(value: Any) -> Any:
-    """Out of the envelopes: `result` as long as `success` or `state` stands beside it."""
-    while isinstance(value, Mapping) and "result" in value and ("success" in value or "state" in value):
-        value = value["result"]
-    return value
-
-
-def _loaded(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as failure:
-        raise Failure(FailureKind.BROKEN, "Cloudflare answered with broken JSON.", status=502) from failure
+    return Reply(unwrapped(value), body, neurons_of(response))
 
 
 def _wait_seconds(failure: Failure, tries: int) -> float | None:

@@ -5,7 +5,7 @@ import pytest
 
 from app.catalog import Catalog
 from app.main import create_app
-from app.routes.openai import LONGEST_HEADER, _headers
+from app.routes.openai import LONGEST_HEADER, headers_of
 from app.translators.base import Context, Plan
 from tests.serving import ACCOUNT, CHAT, TOKEN, UNLISTED, asked, settings
 
@@ -53,6 +53,6 @@ async def test_the_headers_tell_the_price_as_far_as_it_is_known(
 def test_what_was_ignored_fits_into_a_header(ignored: tuple[str, ...], value: bytes | None) -> None:
     context = Context(Catalog.load().resolve(CHAT), CHAT, id="id", created=0)
     plan: Plan[Any] = Plan(None, context, (), ignored, None)
-    assert dict(_headers(plan)) == {b"x-flarelay-model": CHAT.encode()} | (
+    assert dict(headers_of(plan)) == {b"x-flarelay-model": CHAT.encode()} | (
         {b"x-flarelay-ignored": value} if value else {}
     )

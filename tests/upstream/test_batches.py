@@ -1,7 +1,7 @@
 """Several calls at once: all or none, each in its own order, and nothing left running."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Iterable
 from contextlib import aclosing
 from typing import Any
 
@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from app.calls import Failure, FailureKind, Reply
-from app.upstream.batches import MOST_AT_ONCE, Batch, close, merge, open_together, together
+from app.upstream.batches import MOST_AT_ONCE, Batch, close, in_order, merge, open_together, together
 from app.upstream.client import WorkersAI
 from app.upstream.incoming import Events
 from tests.upstream.replaying import (
@@ -168,6 +168,7 @@ class Reluctant(httpx2.AsyncByteStream):
 class TestClosing:
     async def test_replies_need_none(self) -> None:
         response = streamed(frames("a"))
+        await close([Reply("text")])
         await close([Reply("text"), await events_of(response)])
         assert is_closed(response)
 
@@ -326,3 +327,171 @@ async def test_more_jobs_than_places_all_get_their_turn() -> None:
 
     assert await together([job(number) for number in range(100)]) == list(range(100))
     assert most == MOST_AT_ONCE
+
+
+class Running:
+    """Jobs that end when they are told to, and what has become of them."""
+
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+        self.running: set[int] = set()
+        self.cancelled: set[int] = set()
+        self.most = 0
+        self.gates: dict[int, asyncio.Event] = {}
+        self.is_closed = False
+
+    async def job(self, number: int, failure: Exception | None = None) -> int:
+        self.running.add(number)
+        self.most = max(self.most, len(self.running))
+        try:
+            await self.gates.setdefault(number, asyncio.Event()).wait()
+        except asyncio.CancelledError:
+            self.cancelled.add(number)
+            raise
+        finally:
+            self.running.remove(number)
+        if failure:
+            raise failure
+        return number
+
+    async def jobs(
+        self, numbers: Iterable[int], failing: int | None = None, ending: int | None = None
+    ) -> AsyncGenerator[Coroutine[Any, Any, int]]:
+        """`failing` is the job that fails, `ending` the one in whose place the jobs themselves do."""
+        try:
+            for number in numbers:
+                if number == ending:
+                    raise BROKEN
+                self.taken.append(number)
+                yield self.job(number, BROKEN if number == failing else None)
+        finally:
+            self.is_closed = True
+
+    def open(self, *numbers: int) -> None:
+        for number in numbers:
+            self.gates.setdefault(number, asyncio.Event()).set()
+
+
+async def settled() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+class TestInOrder:
+    @pytest.mark.parametrize("at_once", [1, 2, 3, 20])
+    async def test_results_come_in_order_whoever_is_first(self, at_once: int) -> None:
+        jobs = Running()
+        seen = []
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            results = in_order(jobs.jobs(range(10)), at_once)
+            for first in range(10):
+                reading = asyncio.ensure_future(anext(results))
+                await settled()
+                for number in sorted(jobs.running, reverse=True):
+                    jobs.open(number)
+                    await settled()
+                seen.append(await reading)
+                assert len(jobs.taken) <= first + at_once
+            with pytest.raises(StopAsyncIteration):
+                await anext(results)
+        assert seen == list(range(10))
+        assert jobs.most == min(at_once, 10)
+
+    async def test_a_job_is_taken_when_there_is_a_place_for_it(self) -> None:
+        jobs = Running()
+        jobs.open(*range(10))
+        async with asyncio.timeout(DEADLINE_SECONDS), aclosing(in_order(jobs.jobs(range(10)), 3)) as results:
+            assert jobs.taken == []
+            assert await anext(results) == 0
+            await settled()
+            assert jobs.taken == [0, 1, 2]
+            assert await anext(results) == 1
+            assert jobs.taken == [0, 1, 2, 3]
+        assert jobs.taken == [0, 1, 2, 3]
+
+    async def test_one_at_a_time_knows_what_came_before(self) -> None:
+        jobs = Running()
+        jobs.open(*range(5))
+        seen: list[int] = []
+        async for number in in_order(jobs.jobs(range(5)), 1):
+            assert jobs.taken == [*seen, number]
+            seen.append(number)
+
+    async def test_no_job_gives_no_result(self) -> None:
+        assert [each async for each in in_order(Running().jobs([]), 2)] == []
+
+    async def test_a_failure_comes_in_its_turn_and_ends_the_others(self) -> None:
+        jobs = Running()
+        jobs.open(0, 1)
+        results = in_order(jobs.jobs(range(10), failing=1), 4)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            assert await anext(results) == 0
+            with pytest.raises(httpx2.RemoteProtocolError):
+                await anext(results)
+        assert jobs.taken == [0, 1, 2, 3, 4]
+        assert jobs.cancelled == {2, 3}  # the last had not begun
+        assert jobs.running == set()
+        assert jobs.is_closed
+
+    async def test_several_failures_are_one(self) -> None:
+        jobs = Running()
+        jobs.open(0, 1, 2)
+
+        async def all_fail() -> AsyncGenerator[Coroutine[Any, Any, int]]:
+            for number in range(3):
+                yield jobs.job(number, BROKEN)
+
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await anext(in_order(all_fail(), 3))
+
+    async def test_what_makes_the_jobs_may_fail_and_ends_them(self) -> None:
+        jobs = Running()
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await anext(in_order(jobs.jobs(range(10), ending=2), 4))
+        assert jobs.taken == [0, 1]
+        assert jobs.running == set()
+
+    @pytest.mark.parametrize("count", [3, 10])
+    async def test_closing_ends_the_others_and_what_makes_them(self, count: int) -> None:
+        jobs = Running()
+        jobs.open(0)
+        source = jobs.jobs(range(count))
+        results = in_order(source, 3)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            assert await anext(results) == 0
+            await settled()
+            await results.aclose()
+        assert jobs.cancelled == {1, 2}
+        assert jobs.is_closed
+
+    async def test_cancellation_ends_all(self) -> None:
+        jobs = Running()
+        jobs.open(0)
+
+        async def read_all() -> None:
+            async for _ in in_order(jobs.jobs(range(10)), 3):
+                pass
+
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            task = asyncio.create_task(read_all())
+            await settled()
+            task.cancel()
+            await asyncio.wait([task])
+        assert task.cancelled()
+        assert jobs.cancelled == {1, 2, 3}
+        assert jobs.is_closed
+
+    async def test_the_jobs_may_come_from_anything_that_can_be_read(self) -> None:
+        class Once:
+            def __init__(self) -> None:
+                self._jobs = [asyncio.sleep(0, 2), asyncio.sleep(0, 1)]
+
+            def __aiter__(self) -> "Once":
+                return self
+
+            async def __anext__(self) -> Coroutine[Any, Any, int]:
+                if not self._jobs:
+                    raise StopAsyncIteration
+                return self._jobs.pop()
+
+        assert [number async for number in in_order(Once(), 2)] == [1, 2]
