@@ -8,6 +8,7 @@ import orjson
 
 from app.emulator.demands import demanded
 from app.emulator.faults import Fault
+from app.emulator.interpreter import interpreted
 from app.emulator.moderation import verdict
 from app.emulator.pictures import described
 from app.emulator.run import Run, text_of
@@ -70,6 +71,9 @@ def _text(run: Run) -> str:
         return "JSON Mode couldn't be met" if "json-mode-unmet" in run.quirks else json_text(_json(run))
     if run.is_raw:
         return CONTINUATION
+    translations = interpreted(run)
+    if translations is not None:
+        return translations
     plain = _made_up(run)
     return demanded(run, plain) or plain
 

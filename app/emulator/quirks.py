@@ -80,6 +80,14 @@ QUIRKS = {
     "melotts-mp3": Quirk("melotts answers with MP3 instead of WAV", _DOCS),
     "melotts-binary": Quirk("melotts answers with MP3 as the body itself, not with base64 in JSON", _DOCS),
     "numeric-keys": Quirk('a file comes as JSON, `{"0":73,"1":68,…}`, a number for each of its bytes', _THREADS),
+    # translations
+    "loses-placeholders": Quirk("m2m100 garbles what is no word: `<b>`, `{0}`, `@0#`, `⟦0⟧`, `__0__`, `%s`", _THREADS),
+    "drops-sentences": Quirk("of four and more sentences in a line some are left out of the translation", _THREADS),
+    "loops": Quirk("a translation repeats its first words until no token is left", _THREADS),
+    "echoes": Quirk("a translation is the text as it was", _THREADS),
+    "empty-translation": Quirk("a translation model answers without `translated_text`", _TYPES),
+    "interpreter-miscounts": Quirk("a chat model that is given numbered texts leaves out the last one", _THREADS),
+    "interpreter-talks": Quirk("a chat model that is given numbered texts talks before and after them", _THREADS),
     # failures
     "success-false-200": Quirk("the failure (out of capacity, if there is no other) has status 200", _THREADS),
     "error-200": Quirk('the failure is `{"error":{"message":…}}` with status 200', _THREADS),
@@ -90,7 +98,10 @@ QUIRKS = {
 }
 
 DEFAULT_QUIRKS = frozenset(
-    {"padding", "usage-frame", "zero-usage", "null-finaliser", "picture-in-text", "silence-refused"}
+    {
+        *("padding", "usage-frame", "zero-usage", "null-finaliser"),
+        *("picture-in-text", "silence-refused", "loses-placeholders"),
+    }
 )
 """What the real service shows all the time."""
 

@@ -14,6 +14,7 @@ from tests.emulator.asking import (
     CHAT,
     GPT_OSS,
     GUARD,
+    M2M100,
     NATIVE,
     RERANKER,
     RETIRED,
@@ -29,6 +30,10 @@ pytestmark = pytest.mark.anyio
 CALLS = [{"name": "weather", "arguments": {"city": "Rome"}}] * 2
 JSON = {"type": "json_object"}
 REQUIRED = {"tools": [WEATHER], "tool_choice": "required"}
+INTO_FRENCH = [
+    {"role": "system", "content": "Translate every text from English (en) into French (fr)."},
+    {"role": "user", "content": "<t1>One</t1>\n<t2>Two</t2>"},
+]
 ASKED: list[tuple[str, dict[str, Any]]] = [
     (NATIVE, {"messages": scripted(text="7 up")}),
     (NATIVE, {"messages": scripted(text="{}"), "response_format": JSON}),
@@ -45,6 +50,8 @@ ASKED: list[tuple[str, dict[str, Any]]] = [
     (GUARD, {"messages": [{"role": "user", "content": "Hello"}]}),
     (RERANKER, {"query": "One", "contexts": [{"text": "One"}]}),
     (SDXL, {"prompt": "One", "seed": 1, "width": 256, "height": 256}),
+    (M2M100, {"text": "One {0}. Two. Three. Four.", "target_lang": "fr"}),
+    (NATIVE, {"messages": INTO_FRENCH}),
     ("@cf/myshell-ai/melotts", {"prompt": "One"}),
     ("@cf/deepgram/aura-1", {"text": "One", "encoding": "mulaw"}),
 ]
