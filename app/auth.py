@@ -1,4 +1,7 @@
-"""Auth: the key that a request shows -> the caller and the account that pays, or a 401."""
+"""Auth: the key that a request shows -> the caller and the account that pays, or a 401.
+
+Keys in a URL open the routes that translate and no others: URLs end up in histories and logs.
+"""
 
 import hashlib
 import hmac
@@ -12,6 +15,12 @@ from app.settings import Mode, Settings
 OWN_ACCOUNT = re.compile(r"(?P<id>[0-9a-fA-F]{32}):(?P<token>[\x21-\x7e]{10,})")
 """A key that names a Cloudflare account and a token of it."""
 
+API_KEY_ADVICE = "Send one of the server's API_KEYS as `Authorization: Bearer KEY`."
+TRANSLATOR_ADVICE = (
+    "Send one of the server's TRANSLATE_TOKENS or API_KEYS as `Authorization: Bearer KEY` or in the URL: `?token=KEY`."
+)
+CLOUDFLARE_ADVICE = "Send a Cloudflare API token as `Authorization: Bearer TOKEN`."
+
 
 class Auth:
     """The three ways in: see `Settings.mode`."""
@@ -24,9 +33,11 @@ class Auth:
         token: str | None,
         base_url: str,
         emulator_url: str,
+        translate_tokens: Iterable[str] = (),
     ) -> None:
         self._mode = mode
         self._digests = [_digest(key) for key in keys]
+        self._translate_digests = [*self._digests, *map(_digest, translate_tokens)]
         self._account_id = account_id or ""
         self._base_url = base_url
         self._ours = Account(account_id or "", token or "", base_url)
@@ -42,17 +53,29 @@ class Auth:
             token.get_secret_value() if token else None,
             settings.cloudflare_api_base_url,
             emulator_url,
+            [token.get_secret_value() for token in settings.translate_tokens],
         )
 
     def identify(self, headers: Sequence[tuple[bytes, bytes]]) -> Caller:
         """Raises AuthenticationError if a key is needed and none, or a wrong one, is shown."""
-        keys = list(_keys(headers))
+        return self._identify(list(_keys(headers)), self._digests, API_KEY_ADVICE)
+
+    def identify_translator(self, headers: Sequence[tuple[bytes, bytes]], tokens: Sequence[str]) -> Caller:
+        """The same for the routes that translate, which TRANSLATE_TOKENS open too.
+
+        `tokens`: what was found in the URL. It counts where no header has a key, or another one than it should: clients
+        send `Bearer` with nothing behind it. Raises AuthenticationError.
+        """
+        keys = [*_keys(headers), *filter(None, map(str.strip, tokens))]
+        return self._identify(keys, self._translate_digests, TRANSLATOR_ADVICE)
+
+    def _identify(self, keys: Sequence[str], digests: Sequence[bytes], advice: str) -> Caller:
         if self._mode == "pass-through":
             return self._pass_through(keys)
-        if self._digests:
-            key = next((key for key in keys if self._is_known(key)), None)
+        if digests:
+            key = next((key for key in keys if _is_known(key, digests)), None)
             if key is None:
-                raise _refusal(keys, "Send one of the server's API_KEYS as `Authorization: Bearer KEY`.")
+                raise _refusal(keys, advice)
         else:
             key = next(iter(keys), "")
         own = OWN_ACCOUNT.fullmatch(key) if self._mode == "emulator" else None
@@ -60,18 +83,19 @@ class Auth:
             return Caller(_name(key), Account(own["id"], own["token"], self._base_url, is_ours=False))
         return Caller(_name(key), self._ours if self._mode == "managed" else self._emulator)
 
-    def _pass_through(self, keys: list[str]) -> Caller:
+    def _pass_through(self, keys: Sequence[str]) -> Caller:
         if not keys:
-            raise _refusal(keys, "Send a Cloudflare API token as `Authorization: Bearer TOKEN`.")
+            raise _refusal(keys, CLOUDFLARE_ADVICE)
         key = keys[0]
         own = OWN_ACCOUNT.fullmatch(key)
         account_id, token = (own["id"], own["token"]) if own else (self._account_id, key)
         return Caller(_name(key), Account(account_id, token, self._base_url, is_ours=False))
 
-    def _is_known(self, key: str) -> bool:
-        digest = _digest(key)
-        known = [hmac.compare_digest(digest, each) for each in self._digests]  # all of them: no early end to time
-        return any(known)
+
+def _is_known(key: str, digests: Sequence[bytes]) -> bool:
+    digest = _digest(key)
+    known = [hmac.compare_digest(digest, each) for each in digests]  # all of them: no early end to time
+    return any(known)
 
 
 def _keys(headers: Sequence[tuple[bytes, bytes]]) -> Iterable[str]:
@@ -89,7 +113,7 @@ def _keys(headers: Sequence[tuple[bytes, bytes]]) -> Iterable[str]:
             yield key
 
 
-def _refusal(keys: list[str], advice: str) -> AuthenticationError:
+def _refusal(keys: Sequence[str], advice: str) -> AuthenticationError:
     problem = "The API key is not valid." if keys else "There is no API key in the request."
     return AuthenticationError(f"{problem} {advice}")
 

@@ -1,5 +1,6 @@
 """Call, Reply, Sound, Failure, Usage: the values that pass between the layers, all of them immutable."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -18,12 +19,36 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a key may do. None: as much as it likes."""
+
+    requests_per_minute: int | None = None
+    concurrent_requests: int | None = None
+    neurons_per_day: float | None = None
+    """Between two midnights, UTC."""
+    models: tuple[str, ...] = ()
+    """Names, in which `*` matches any text; empty: all."""
+
+
+UNLIMITED = Limits()
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who is asking."""
 
     name: str
-    """Stands for the key in logs and hashes: its fingerprint, or `anonymous`."""
+    """Stands for the key in logs, hashes and reports: what its owner calls it, its fingerprint, or `anonymous`."""
     account: Account
+    others: tuple[Account, ...] = ()
+    """Accounts that pay as well as the first."""
+    limits: Limits = UNLIMITED
+    gateway: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What the request asks of AI Gateway: its `cf-aig-*` headers, as far as callers may set them."""
+
+    @property
+    def accounts(self) -> tuple[Account, ...]:
+        return (self.account, *self.others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +68,16 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an answer came from."""
+
+    account: str = ""
+    """The id of the account that paid."""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    """What AI Gateway told of the call: its `cf-aig-*` headers that the caller may see."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What one Call returned, out of its envelope: an object, a list, a text or bytes."""
 
@@ -51,6 +86,7 @@ class Reply:
     """The body as it came, envelope and all: JSON numbers lose their spelling."""
     neurons: float | None = None
     """The exact charge, from `cf-ai-neurons`."""
+    origin: Origin = Origin()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,22 @@ from app.logs import configure
 from app.media.cutter import Cutter
 from app.media.loader import PictureLoader
 from app.media.remote import RemoteFetcher
+from app.metrics import Metrics
 from app.relay import Relay
-from app.routes import chats, health, hosted, images, models, openai, reference, run, transcriptions
+from app.routes import (
+    chats,
+    deepl,
+    deeplx,
+    health,
+    hosted,
+    images,
+    models,
+    openai,
+    reference,
+    run,
+    transcriptions,
+)
+from app.routes import metrics as metrics_route
 from app.routes.edge import Edge, Faults, Options
 from app.routes.edit_forms import EditForms
 from app.routes.speech import Speech
@@ -36,8 +50,14 @@ from app.routes.transcriptions import Transcriptions
 from app.schemas.images import ImageEditRequest, ImageVariationRequest
 from app.schemas.transcriptions import TranscriptionRequest, TranslationRequest
 from app.settings import Settings
+from app.stores.characters import CharacterCount
+from app.stores.database import Database
 from app.stores.disk import Disk
 from app.stores.pictures import Medium, PictureStore
+from app.stores.translations import TranslationCache
+from app.translation.desk import Desk as TranslationDesk
+from app.translation.engines import Engines
+from app.translation.mending import Mender
 from app.translators.edits import edits, variations
 from app.translators.transcriptions import transcriptions as hearing
 from app.translators.transcriptions import translations
@@ -52,7 +72,15 @@ EMULATOR = EmulatorOptions(any_model=True, token_seconds=0.02)
 """Slow enough to be seen streaming, and as open to new models as the server is."""
 
 METHODS = ["GET", "POST", "DELETE", "OPTIONS", "HEAD"]
-EXPOSED = ["x-request-id", "retry-after", "x-flarelay-model", "x-flarelay-ignored", "x-flarelay-neurons"]
+EXPOSED = [
+    "x-request-id",
+    "retry-after",
+    "x-flarelay-model",
+    "x-flarelay-ignored",
+    "x-flarelay-neurons",
+    "x-flarelay-cache",
+    "x-flarelay-remedy",
+]
 A_DAY = 86400
 
 
@@ -100,6 +128,11 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
         max_bytes=settings.pictures_max_bytes,
         expire_seconds=settings.pictures_expire_seconds,
     )
+    database = Database(Path(settings.data_dir) / "flarelay.db")
+    characters = CharacterCount(database)
+    cache = TranslationCache(database, max_bytes=settings.translation_cache_max_bytes)
+    metrics = Metrics()
+    desk = _translation_desk(settings, relay, catalog, cache, characters, metrics)
     model_list = ModelList(catalog, upstream, ttl_seconds=settings.model_list_ttl_seconds)
 
     @asynccontextmanager
@@ -107,6 +140,9 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
         async with AsyncExitStack() as parts:
             parts.push_async_callback(wire.aclose)
             parts.push_async_callback(model_list.aclose)
+            await database.open()
+            for part in (database, characters, cache):
+                parts.push_async_callback(part.aclose)
             await store.open()
             parts.push_async_callback(store.aclose)
             yield
@@ -121,12 +157,12 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
     )
     max_bytes, heartbeat = settings.max_body_bytes, settings.heartbeat_seconds
     limiter = CapacityLimiter(images.AT_ONCE)
-    desk = images.PictureDesk(store, settings.public_base_url, settings.trust_forwarded, heartbeat, limiter)
+    picture_desk = images.PictureDesk(store, settings.public_base_url, settings.trust_forwarded, heartbeat, limiter)
     forms = EditForms(catalog, loader, limiter, max_body_bytes=max_bytes)
-    chat = chats.Chats(relay, auth, catalog, desk, forms, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat)
+    chat = chats.Chats(relay, auth, catalog, picture_desk, forms, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat)
     own: dict[str, openai.Endpoint[Any]] = {
         "/v1/chat/completions": chat,
-        "/v1/images/generations": images.Generations(relay, auth, desk, max_body_bytes=max_bytes),
+        "/v1/images/generations": images.Generations(relay, auth, picture_desk, max_body_bytes=max_bytes),
         "/v1/audio/speech": Speech(relay, auth, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat),
     }
     cutter = Cutter()
@@ -142,10 +178,11 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
         *openai.routes(relay, auth, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat, own=own),
         *run.routes(relay, auth, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat),
         *images.routes(
-            edits=images.Edits(ImageEditRequest, edits, relay, auth, desk, forms),
-            variations=images.Edits(ImageVariationRequest, variations, relay, auth, desk, forms),
+            edits=images.Edits(ImageEditRequest, edits, relay, auth, picture_desk, forms),
+            variations=images.Edits(ImageVariationRequest, variations, relay, auth, picture_desk, forms),
         ),
         *hosted.routes(store),
+        *deepl.routes(desk, auth, has_formality=desk.heeds_manner, max_body_bytes=max_bytes),
         *transcriptions.routes(
             transcriptions=Transcriptions(TranscriptionRequest, hearing, relay, auth, cutter, limits),
             translations=Transcriptions(TranslationRequest, translations, relay, auth, cutter, limits),
@@ -153,6 +190,9 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
     ]
     app.include_router(models.router(model_list, catalog, auth))
     app.include_router(health.router(settings.mode))
+    app.include_router(metrics_route.router(metrics))
+    # Last of all, since a key may be any first segment.
+    app.router.routes.extend(deeplx.routes(desk, auth, max_body_bytes=max_bytes))
     reference.describe(app)
     app.add_middleware(Faults)
     app.add_middleware(Options, methods=METHODS)
@@ -167,6 +207,21 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
     )
     app.add_middleware(Edge)
     return app
+
+
+def _translation_desk(
+    settings: Settings,
+    relay: Relay,
+    catalog: Catalog,
+    cache: TranslationCache,
+    characters: CharacterCount,
+    metrics: Metrics,
+) -> TranslationDesk:
+    fallback = settings.translate_fallback_model
+    engines = Engines(relay, catalog, settings.translate_model, None if fallback == "off" else fallback)
+    counts = metrics.translation
+    mender = Mender(counts, fallback=engines.fallback, pack_seconds=settings.translation_pack_ms / 1000)
+    return TranslationDesk(engines, mender, cache, characters, counts)
 
 
 def _medium(settings: Settings) -> Medium:

@@ -39,7 +39,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="`info` writes one line per request; `warning` only faults."
     )
-    data_dir: str = Field("data", description="Folder for what the server keeps: the pictures that were made.")
+    data_dir: str = Field(
+        "data", description="Folder for what the server keeps: a database, and the pictures that were made."
+    )
 
     api_keys: Secrets = Field((), description="Keys that callers may use (any text), comma separated.")
     chat_links: bool = Field(
@@ -109,6 +111,30 @@ class Settings(BaseSettings):
         "the other, and each is given the text before it: slower, and better at names and sentences that go on.",
     )
 
+    translate_tokens: Secrets = Field(
+        (),
+        description="Keys that open the translation routes and nothing else; they may stand in the URL, where browser "
+        "extensions have no other place for one.",
+    )
+    translate_model: str = Field(
+        "m2m100",
+        description="What translates: a model made for it, or any chat model, which is better and dearer.",
+    )
+    translate_fallback_model: str = Field(
+        "gpt-4o-mini",
+        description="What translates again where the answer was bad (it loops, is empty, or not translated), or the "
+        "languages are beyond the first; `off` for none.",
+    )
+    translation_cache_max_bytes: int = Field(
+        256 * 2**20, ge=0, description="Room for translations that may be asked for again; `0` keeps none."
+    )
+    translation_pack_ms: float = Field(
+        8,
+        ge=0,
+        le=1000,
+        description="How long a text waits for others, to go to a chat model with them in one call.",
+    )
+
     max_body_bytes: int = Field(32 * 2**20, ge=1, description="Largest request body; above it 413.")
     request_timeout_seconds: float = Field(
         600, gt=0, description="Longest time for one request, all tries together, up to the first byte of a stream."
@@ -132,6 +158,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 "API_KEYS are set, but there is no CLOUDFLARE_API_TOKEN they could stand for. Set the token too, or "
                 "remove API_KEYS so that callers use their own Cloudflare tokens as keys."
+            )
+        if self.mode == "pass-through" and self.translate_tokens:
+            raise ValueError(
+                "TRANSLATE_TOKENS are set, but there is no CLOUDFLARE_API_TOKEN they could stand for. Set the token "
+                "too, or remove TRANSLATE_TOKENS so that callers use their own Cloudflare tokens."
             )
         if self.mode == "managed" and not self.api_keys and not self.is_loopback:
             raise ValueError(

@@ -20,6 +20,7 @@ GROUPS = {
     "remote_fetch": "Pictures named by address",
     "public_base_url": "Pictures that were made",
     "max_upload_bytes": "Sound",
+    "translate_tokens": "Translation",
     "max_body_bytes": "Limits",
 }
 """The first setting of each group -> its heading."""

@@ -125,10 +125,12 @@ def test_whatever_a_model_answers_is_delivered_as_asked(quirk: str, response_for
 
 
 def test_sound_comes_in_events(http: httpx2.Client) -> None:
-    answer = say(http, stream_format="sse", response_format="pcm")
+    text = f'{TEXT}\n!emulate {{"delay_ms": 10}}'
+    answer = say(http, text, stream_format="sse", response_format="pcm")
     assert answer.headers["content-type"].startswith("text/event-stream")
     events = payloads("\n\n".join(block.split("\n", 1)[1] for block in answer.text.split("\n\n")[:-1]) + "\n\n")
     audio = b"".join(base64.b64decode(event["audio"]) for event in events[:-1])
+    assert len(events) > 3
     assert words_in(audio, "pcm") == SAID
     assert events[-1]["type"] == "speech.audio.done"
     assert events[-1]["usage"]["total_tokens"] >= events[-1]["usage"]["input_tokens"] > 0

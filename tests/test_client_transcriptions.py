@@ -2,6 +2,7 @@
 
 import base64
 import socket
+import struct
 from collections.abc import Iterator
 from io import StringIO
 from typing import Any
@@ -149,6 +150,15 @@ def test_json_with_base64_is_read(http: httpx2.Client, wav: bytes) -> None:
     sound = {"data": base64.b64encode(wav).decode(), "format": "wav"}
     answer = http.post("/v1/audio/transcriptions", json={"model": "whisper-1", "input_audio": sound})
     assert answer.json()["text"] == TEXT
+
+
+def test_what_a_model_takes_for_silence_is_an_empty_text(http: httpx2.Client, upstream: Cloudflare) -> None:
+    """nova-3 refuses it as corrupt, which it is not: it has been decoded before."""
+    rustling = struct.pack("<32000h", *(100 * (-1) ** i for i in range(32_000)))
+    upstream.emulator.requests.clear()
+    answer = ask(http, encoded(rustling, 16_000, Coding("wav", "pcm_s16le")), model=NOVA)
+    assert answer.json() == {"text": "", "usage": {"type": "duration", "seconds": 2}}
+    assert len(upstream.emulator.requests) == 1
 
 
 def test_silence_is_an_empty_text(http: httpx2.Client) -> None:

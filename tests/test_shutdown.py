@@ -52,7 +52,7 @@ class Process:
 
 
 def start(**settings: str) -> "subprocess.Popen[str]":
-    environment = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "TMPDIR")}
+    environment = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "TMPDIR", "DATA_DIR")}
     return subprocess.Popen(
         [sys.executable, "-m", "app"],
         cwd=ROOT / "tests",  # where no `.env` lies

@@ -16,6 +16,9 @@ from app.routes.streaming import ClientLeft
 logger = logging.getLogger("flarelay")
 
 SLASHES = re.compile(r"/{2,}")
+KEY_IN_PATH = re.compile(r"/(?!v[123]/)[^/]+(?=/(?:v[123]/)?(?:translate|usage|languages)$)")
+HIDDEN = "/{token}"
+"""Some translation clients have no other place for a key, and paths are logged."""
 
 
 class Edge:
@@ -30,7 +33,7 @@ class Edge:
             return
         scope["path"] = plain_path(scope["path"])
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
-        record = scope["record"] = Record(request_id(given), scope["method"], scope["path"])
+        record = scope["record"] = Record(request_id(given), scope["method"], KEY_IN_PATH.sub(HIDDEN, scope["path"]))
         id_header = (b"x-request-id", record.request_id.encode())
 
         async def send_on(message: Message) -> None:

@@ -81,6 +81,11 @@ class TranslationCache:
         self._touch(entries)
         return {key: entry.value.decode("utf-8", "surrogatepass") for key, entry in entries.items()}
 
+    def peek(self, key: bytes) -> str | None:
+        """What this process remembers, without a look at the disk."""
+        entry = self._remembered(key) if self._max_bytes else None
+        return entry.value.decode("utf-8", "surrogatepass") if entry else None
+
     def put(self, key: bytes, value: str) -> None:
         """Known to this process at once, to others in less than a second."""
         data = value.encode("utf-8", "surrogatepass")

@@ -20,6 +20,9 @@ from app.languages.scripts import LANGUAGES, han_variant
 AUTOMATIC = frozenset({"", "auto", "autodetect", "auto detect", "automatic", "detect", "detect language", "und"})
 """What clients write for a language that is to be found out, with spaces for other signs."""
 
+SHORT_LETTERS = 40
+"""Up to here a text may be a name, a label, a few words; above it, a hint knows no better."""
+
 _SIGNS = re.compile(r"[\s_()-]+")
 _LONGEST, _SHOWN = 100, 40
 """Characters of a code, and of an unknown one that its error repeats."""
@@ -95,13 +98,14 @@ def is_same(source: str, target: str) -> bool:
 def detected(text: str, hint: str | None = None) -> str | None:
     """The tag of the language that a text is in, found out on this machine. None if it has no letters.
 
-    `hint` is the tag of what surrounds the text. It decides where the text alone leaves a doubt and its script allows.
+    `hint` is the tag of what surrounds the text. It decides where a short text leaves a doubt and its script allows.
     """
     found = detect(text)
     if found is None:
         return None
     code = found.code
-    if hint and not found.is_sure and _is_written_in(hint, found.script):
+    is_short = sum(map(str.isalpha, text[: 4 * SHORT_LETTERS])) <= SHORT_LETTERS
+    if hint and is_short and not found.is_sure and _is_written_in(hint, found.script):
         if base(hint) != "zh":
             return hint
         code = "zh"

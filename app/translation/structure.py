@@ -19,8 +19,9 @@ from app.translators.sentences import chunks, sentences
 
 Split = Literal["sentences", "lines", "none"]
 
-SHORT = 20
-"""Width of a sentence that is translated together with its neighbour: alone it has too little context."""
+SHORT = 80
+"""Width of a sentence that is translated together with its neighbour: calls are counted by the minute (Cloudflare's
+docs, limits: 720 translations), and a short one has too little context by itself."""
 PACKED = 200
 """Width up to which such sentences are joined."""
 
@@ -265,7 +266,7 @@ def _pieces(flat: str, split: Split, most: int) -> Iterator[str]:
 
 
 def _packed(pieces: Iterable[str], most: int) -> Iterator[str]:
-    """Very short sentences with the one before or behind them."""
+    """Short sentences with the one before or behind them."""
     packed = ""
     for piece in pieces:
         widths = _width(packed), _width(piece)

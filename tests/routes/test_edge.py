@@ -162,3 +162,25 @@ def test_a_quiet_log_has_no_line(caplog: pytest.LogCaptureFixture) -> None:
     assert not caplog.records
     Record("id", "GET", "/", status=503).write()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("path", "logged"),
+    [
+        ("/translate", "/translate"),
+        ("/v1/translate", "/v1/translate"),
+        ("/v2/translate", "/v2/translate"),
+        ("/my-key/translate", "/{token}/translate"),
+        ("/t/my-key/translate", "/t/{token}/translate"),
+        ("/t/t/translate", "/t/{token}/translate"),
+        ("/my-key/v2/translate", "/{token}/v2/translate"),
+        ("/my-key/v2/usage", "/{token}/v2/usage"),
+        ("/wrong/my-key/translate", "/wrong/{token}/translate"),
+    ],
+)
+async def test_a_key_in_a_path_is_not_logged(path: str, logged: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "flarelay")
+    client = Client()
+    await Edge(answer)(scope(path), client.receive, client.send)
+    assert getattr(caplog.records[-1], "fields")["path"] == logged  # noqa: B009 - mypy knows no such attribute

@@ -451,3 +451,12 @@ def test_memory_counts_an_entry_that_is_put_again_once() -> None:
         recent.put(key(1), entry(size))
     recent.put(key(2), entry(300))
     assert [recent.get(key(1)), recent.get(key(2))] == [entry(100), entry(300)]
+
+
+async def test_what_this_process_remembers_needs_no_look_at_the_disk(database: Database) -> None:
+    translations = TranslationCache(database, max_bytes=1_000_000)
+    assert translations.peek(key(1)) is None
+    translations.put(key(1), "value")
+    assert translations.peek(key(1)) == "value"
+    assert TranslationCache(database, max_bytes=0).peek(key(1)) is None
+    await translations.aclose()

@@ -28,7 +28,7 @@ def xml(text: str, **tags: set[str]) -> list[str]:
         ("<b>1.</b> Text<sup>2</sup>", ["Text"]),
         ("<b></b>Text</i>", ["Text"]),
         ("<td> One <span></span></td>", ["One"]),
-        ("<b>Say hello to him now. And say goodbye to her.</b>", ["Say hello to him now.", "And say goodbye to her."]),
+        ("<b>Say hello to him now. And say goodbye to her.</b>", ["Say hello to him now. And say goodbye to her."]),
         ("Run <code>ls <b>x</b></code> now", ["Run <code>ls <b>x</b></code> now"]),
         ("Run <code>ls now", ["Run <code>ls now"]),
         ("a <kbd>b <kbd>c</kbd></kbd> d", ["a <kbd>b <kbd>c</kbd></kbd> d"]),

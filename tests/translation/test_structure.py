@@ -5,6 +5,10 @@ from hypothesis import strategies as st
 from app.translation.pieces import STAND_IN, Mask
 from app.translation.structure import Split, Structure, take_apart
 
+FIRST = "This is the first sentence of a text that goes on for quite a while before it ends here."
+SECOND = "And this is the second one, which has just as much to say about nothing in particular!"
+"""Too long to be packed together."""
+
 NASTY = [
     "Hello there, my friend. ",
     "Wort. ",
@@ -207,8 +211,11 @@ def test_a_long_text_of_one_piece_is_taken_apart(piece: str, markup: str | None)
             ["  ", "  \r\n\r\n\t", "\n"],
         ),
         (
-            "This is the first sentence. And this is the second one!",
-            ["This is the first sentence.", "And this is the second one!"],
+            f"{FIRST} {SECOND}",
+            [
+                "This is the first sentence of a text that goes on for quite a while before it ends here.",
+                "And this is the second one, which has just as much to say about nothing in particular!",
+            ],
             ["", " ", ""],
         ),
         ("Yes. No. I mean that I am not sure about it.", ["Yes. No. I mean that I am not sure about it."], ["", ""]),
@@ -231,8 +238,11 @@ def test_a_long_text_of_one_piece_is_taken_apart(piece: str, markup: str | None)
         ("{0} is {1}", ["is"], ["{0} ", " {1}"]),
         ("你好，世界。我今天去商店买了很多东西。", ["你好，世界。我今天去商店买了很多东西。"], ["", ""]),
         (
-            "今天天气很好，我们去公园散步。我今天去商店买了很多东西。",
-            ["今天天气很好，我们去公园散步。", "我今天去商店买了很多东西。"],
+            "今天天气很好，我们一家人和几个老朋友一起去城外的公园里散步，在湖边的大树下坐了整整一个下午，直到太阳下山。我今天去市中心新开的商店买了很多东西，有给孩子们的书和玩具，也有晚上要用的蔬菜水果，还有一件冬天穿的外套。",
+            [
+                "今天天气很好，我们一家人和几个老朋友一起去城外的公园里散步，在湖边的大树下坐了整整一个下午，直到太阳下山。",
+                "我今天去市中心新开的商店买了很多东西，有给孩子们的书和玩具，也有晚上要用的蔬菜水果，还有一件冬天穿的外套。",
+            ],
             ["", "", ""],
         ),
     ],
@@ -348,33 +358,43 @@ def test_separators_of_paragraphs_split_whatever_is_chosen() -> None:
     ("text", "markup", "translations", "expected"),
     [
         (
-            "今天天气很好，我们去公园散步。我今天去商店买了很多东西。",
+            "今天天气很好，我们一家人和几个老朋友一起去城外的公园里散步，在湖边的大树下坐了整整一个下午，直到太阳下山。我今天去市中心新开的商店买了很多东西，有给孩子们的书和玩具，也有晚上要用的蔬菜水果，还有一件冬天穿的外套。",
             None,
             ["The weather is nice.", "I went shopping."],
             "The weather is nice. I went shopping.",
         ),
         (
-            "今天天气很好，我们去公园散步。我今天去商店买了很多东西。",
+            "今天天气很好，我们一家人和几个老朋友一起去城外的公园里散步，在湖边的大树下坐了整整一个下午，直到太阳下山。我今天去市中心新开的商店买了很多东西，有给孩子们的书和玩具，也有晚上要用的蔬菜水果，还有一件冬天穿的外套。",
             None,
             ["天気がいいです。", "買い物に行きました。"],
             "天気がいいです。買い物に行きました。",
         ),
         (
-            "<b>今天天气很好，我们去公园散步。</b><i>我今天去商店买了很多东西。</i>",
+            "<b>今天天气很好，我们一家人和几个老朋友一起去城外的公园里散步，在湖边的大树下坐了整整一个下午，直到太阳下山。</b><i>我今天去市中心新开的商店买了很多东西，有给孩子们的书和玩具，也有晚上要用的蔬菜水果，还有一件冬天穿的外套。</i>",
             "html",
             ["The weather is nice.", "I went shopping."],
             "<b>The weather is nice.</b> <i>I went shopping.</i>",
         ),
         (
-            "今天天气很好，我们去公园散步。{0}我今天去商店买了很多东西。",
+            "今天天气很好，我们一家人和几个老朋友一起去城外的公园里散步，在湖边的大树下坐了整整一个下午，直到太阳下山。{0}我今天去市中心新开的商店买了很多东西，有给孩子们的书和玩具，也有晚上要用的蔬菜水果，还有一件冬天穿的外套。",
             None,
             ["Nice.", "I went."],
             "Nice. {0} I went.",
         ),
-        ("First sentence of the text. Second one of the text.", None, ["第一句。", "第二句。"], "第一句。 第二句。"),
+        (
+            f"{FIRST} {SECOND}",
+            None,
+            ["第一句。", "第二句。"],
+            "第一句。 第二句。",
+        ),
         ("今天天气很好，\n我今天去", None, ["Nice,", "I went"], "Nice,\nI went"),
         ("<p>今天天气</p><p>我今天去</p>", "html", ["Nice", "I went"], "<p>Nice</p><p>I went</p>"),
-        ("今天天气很好，我们去公园散步。我今天去商店买了很多东西。", None, ["", ""], ""),
+        (
+            "今天天气很好，我们一家人和几个老朋友一起去城外的公园里散步，在湖边的大树下坐了整整一个下午，直到太阳下山。我今天去市中心新开的商店买了很多东西，有给孩子们的书和玩具，也有晚上要用的蔬菜水果，还有一件冬天穿的外套。",
+            None,
+            ["", ""],
+            "",
+        ),
     ],
 )
 def test_sentences_get_a_space_between_them_where_only_the_translation_needs_it(
