@@ -1,4 +1,4 @@
-"""`flarelay`, or `python -m app`: serve."""
+"""`flarelay`, or `python -m app`: serve; with arguments, one of the commands."""
 
 import os
 import signal
@@ -6,11 +6,11 @@ import sys
 from types import FrameType
 
 import uvicorn
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 
 from app import __version__
+from app.auth import our_accounts
 from app.catalog import Catalog
+from app.commands import faults, run
 from app.settings import Settings
 
 NOTICES = {
@@ -21,6 +21,16 @@ NOTICES = {
 }
 
 
+def command_line() -> None:
+    """What `flarelay` runs."""
+    arguments = sys.argv[1:]
+    if not arguments:
+        main()
+    else:
+        os.umask(0o077)  # as of the server: both write to the same folder
+        sys.exit(run(arguments))
+
+
 def main() -> None:
     """Exits with 2 and one line per fault if the settings can't be used, with 0 after SIGTERM or SIGINT."""
     os.umask(0o077)  # what the server keeps is nobody else's business
@@ -28,10 +38,10 @@ def main() -> None:
         settings = Settings()
         Catalog.load(settings.model_aliases)
     except ValueError as failure:
-        print("\n".join(_faults(failure)), file=sys.stderr)  # noqa: T201
+        print("\n".join(faults(failure)), file=sys.stderr)  # noqa: T201
         sys.exit(2)
     signal.signal(signal.SIGTERM, _end)
-    notice = NOTICES[settings.mode].format(account=settings.cloudflare_account_id)
+    notice = NOTICES[settings.mode].format(account=_account(settings))
     print(f"Flarelay {__version__} on http://{_host(settings.host)}:{settings.port}/v1 - {notice}.", flush=True)  # noqa: T201
     uvicorn.run(
         "app.main:from_environment",
@@ -47,16 +57,10 @@ def main() -> None:
     )
 
 
-def _faults(failure: ValueError) -> list[str]:
-    if isinstance(failure, SettingsError):
-        return [f"{failure}: it has to be JSON."]
-    if not isinstance(failure, ValidationError):
-        return [str(failure)]
-    faults = []
-    for fault in failure.errors(include_url=False, include_input=False):
-        name = "_".join(str(step) for step in fault["loc"]).upper()
-        faults.append(f"{name}: {fault['msg']}" if name else fault["msg"].removeprefix("Value error, "))
-    return faults
+def _account(settings: Settings) -> str:
+    """Of the first account, and that there are more."""
+    first, *others = [account.id for account in our_accounts(settings)] or [settings.cloudflare_account_id or ""]
+    return f"{first} and {len(others)} more" if others else first
 
 
 def _end(_signal: int, _frame: FrameType | None) -> None:
@@ -69,4 +73,4 @@ def _host(host: str) -> str:
 
 
 if __name__ == "__main__":  # pragma: no cover - a process of its own; its tests talk to it over a socket
-    main()
+    command_line()

@@ -43,6 +43,8 @@ class Caller:
     others: tuple[Account, ...] = ()
     """Accounts that pay as well as the first."""
     limits: Limits = UNLIMITED
+    affinity: str | None = None
+    """What the request itself says it belongs with, in `x-session-affinity`."""
     gateway: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What the request asks of AI Gateway: its `cf-aig-*` headers, as far as callers may set them."""
 
@@ -65,6 +67,8 @@ class Call:
     content: bytes | None = None
     """Sent in place of `body`, for models that take forms or bytes."""
     content_type: str = "application/json"
+    choice: int = 0
+    """Which of several answers to the same: not to be answered from what was kept of another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,9 @@ class Origin:
     """What AI Gateway told of the call: its `cf-aig-*` headers that the caller may see."""
 
 
+NOWHERE = Origin()
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What one Call returned, out of its envelope: an object, a list, a text or bytes."""
@@ -86,7 +93,9 @@ class Reply:
     """The body as it came, envelope and all: JSON numbers lose their spelling."""
     neurons: float | None = None
     """The exact charge, from `cf-ai-neurons`."""
-    origin: Origin = Origin()
+    origin: Origin = NOWHERE
+    is_cached: bool = False
+    """It was there already, or on its way for somebody else: nobody paid for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +178,8 @@ class Usage:
     neurons: float | None = None
     is_estimated: bool = False
     audio_seconds: float = 0
+    is_priced: bool = False
+    """The neurons follow from the price list: Cloudflare told no exact charge."""
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -179,4 +190,5 @@ class Usage:
             None if self.neurons is None and other.neurons is None else (self.neurons or 0) + (other.neurons or 0),
             self.is_estimated or other.is_estimated,
             self.audio_seconds + other.audio_seconds,
+            self.is_priced or other.is_priced,
         )

@@ -99,10 +99,11 @@ class NotFoundError(APIStatusError):
 class ModelNotFoundError(NotFoundError):
     code = "model_not_found"
 
-    def __init__(self, name: str, known: Sequence[str] = ()) -> None:
-        close = get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f" Did you mean {' or '.join(close)}?" if close else " GET /v1/models lists what there is."
-        super().__init__(f"The model '{name[:200]}' does not exist.{hint}", param="model")
+    def __init__(self, name: str, known: Sequence[str] = (), *, hint: str = "") -> None:
+        """`hint` is said in place of the names that are `known` and close to this one."""
+        close = [] if hint else get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = hint or (f"Did you mean {' or '.join(close)}?" if close else "GET /v1/models lists what there is.")
+        super().__init__(f"The model '{name[:200]}' does not exist. {hint}", param="model")
 
 
 class MethodNotAllowedError(APIStatusError):

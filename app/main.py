@@ -1,6 +1,7 @@
 """create_app: makes each part once, joins them, and closes them in reverse order."""
 
 import logging
+import os
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -17,12 +18,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app import __version__
-from app.auth import Auth
+from app.auth import Auth, our_accounts
+from app.caching import Caching
 from app.catalog import Catalog
 from app.emulator.app import create_emulator
 from app.emulator.options import Options as EmulatorOptions
 from app.emulator.transport import EmulatorTransport
-from app.errors import APIStatusError, BadRequestError, MethodNotAllowedError, NotFoundError
+from app.errors import APIStatusError, BadRequestError, MethodNotAllowedError, ModelNotFoundError, NotFoundError
+from app.limits import Limiter
 from app.logs import configure
 from app.media.cutter import Cutter
 from app.media.loader import PictureLoader
@@ -30,30 +33,41 @@ from app.media.remote import RemoteFetcher
 from app.metrics import Metrics
 from app.relay import Relay
 from app.routes import (
+    billing,
     chats,
     deepl,
     deeplx,
     health,
     hosted,
     images,
+    messages,
     models,
     openai,
     reference,
+    responses,
     run,
     transcriptions,
+    usage,
 )
 from app.routes import metrics as metrics_route
+from app.routes.books import Books
 from app.routes.edge import Edge, Faults, Options
 from app.routes.edit_forms import EditForms
+from app.routes.responses import Responses
 from app.routes.speech import Speech
 from app.routes.transcriptions import Transcriptions
 from app.schemas.images import ImageEditRequest, ImageVariationRequest
 from app.schemas.transcriptions import TranscriptionRequest, TranslationRequest
+from app.schemas.usage import AccountState
 from app.settings import Settings
 from app.stores.characters import CharacterCount
 from app.stores.database import Database
 from app.stores.disk import Disk
+from app.stores.keys import Keys
+from app.stores.ledger import Ledger
 from app.stores.pictures import Medium, PictureStore
+from app.stores.replies import ReplyStore
+from app.stores.responses import ResponseStore
 from app.stores.translations import TranslationCache
 from app.translation.desk import Desk as TranslationDesk
 from app.translation.engines import Engines
@@ -61,7 +75,9 @@ from app.translation.mending import Mender
 from app.translators.edits import edits, variations
 from app.translators.transcriptions import transcriptions as hearing
 from app.translators.transcriptions import translations
+from app.upstream.accounts import Accounts
 from app.upstream.client import WorkersAI
+from app.upstream.gateway import TOLD, Gateway, is_provider_model
 from app.upstream.model_list import ModelList
 from app.upstream.transport import make_transport
 
@@ -80,8 +96,14 @@ EXPOSED = [
     "x-flarelay-neurons",
     "x-flarelay-cache",
     "x-flarelay-remedy",
+    "x-flarelay-remaining-neurons",
+    *(f"x-ratelimit-{what}-{of}" for of in ("requests", "neurons") for what in ("limit", "remaining", "reset")),
+    *sorted(name.decode() for name in TOLD),
 ]
 A_DAY = 86400
+
+CACHED_TASKS = {"embeddings": "text-embeddings", "chat": "text-generation"}
+"""What RESPONSE_CACHE names -> the models' task."""
 
 
 class Transports(httpx2.AsyncBaseTransport):
@@ -103,13 +125,25 @@ class Transports(httpx2.AsyncBaseTransport):
 
 def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | None = None) -> FastAPI:
     """The application. `transport` carries the calls to Cloudflare in place of the network."""
-    catalog = Catalog.load(settings.model_aliases, replace_retired_models=settings.replace_retired_models)
-    auth = Auth.from_settings(settings, EMULATOR_URL)
+    gateway = Gateway.from_settings(settings)
+    catalog = Catalog.load(
+        settings.model_aliases,
+        replace_retired_models=settings.replace_retired_models,
+        is_foreign=is_provider_model,
+        has_gateway=gateway is not None,
+    )
+    keys = Keys((key.get_secret_value() for key in settings.api_keys), Path(settings.data_dir) / "keys.toml")
+    auth = Auth.from_settings(settings, EMULATOR_URL, keys)
     wire = transport or make_transport()
     if settings.mode == "emulator":
         wire = Transports(wire, EmulatorTransport(create_emulator(EMULATOR)))
+    accounts, metrics = Accounts(), Metrics(version=__version__, mode=settings.mode)
     upstream = WorkersAI(
         wire,
+        accounts=accounts,
+        gateway=gateway,
+        goes_past_gateway=settings.ai_gateway_fallback,
+        metrics=metrics,
         connect_timeout_seconds=settings.connect_timeout_seconds,
         idle_timeout_seconds=settings.idle_timeout_seconds,
         request_timeout_seconds=settings.request_timeout_seconds,
@@ -122,17 +156,41 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
         timeout_seconds=settings.remote_fetch_timeout_seconds,
     )
     loader = PictureLoader(fetcher)
-    relay = Relay(catalog, upstream, loader, default_max_tokens=settings.default_max_tokens)
+    database = Database(Path(settings.data_dir) / "flarelay.db")
+    replies = ReplyStore(
+        database, max_bytes=settings.response_cache_max_bytes, ttl_seconds=settings.response_cache_ttl_seconds
+    )
+    caching = Caching(
+        upstream,
+        catalog,
+        replies,
+        tasks=[CACHED_TASKS[name] for name in settings.response_cache],
+        is_shared=settings.response_cache_shared,
+        counts=metrics.cache,
+    )
+    _check_fallbacks(settings, catalog)
+    options: dict[str, Any] = {
+        "default_max_tokens": settings.default_max_tokens,
+        "fallbacks": settings.fallbacks,
+        "request_timeout_seconds": settings.request_timeout_seconds,
+        "tool_emulation": settings.tool_emulation,
+    }
+    relay = Relay(catalog, caching, loader, **options)
     store = PictureStore(
         _medium(settings),
         max_bytes=settings.pictures_max_bytes,
         expire_seconds=settings.pictures_expire_seconds,
     )
-    database = Database(Path(settings.data_dir) / "flarelay.db")
+    ledger = Ledger(database)
+    ours = [account.id for account in our_accounts(settings)]
+    budget = settings.budget(len(ours))
+    limiter = Limiter(ledger, budget=budget, accounts=ours)
+    metrics.budget, metrics.spent = budget, ledger.spent_today
+    metrics.parked = lambda: [(each.id, each.reason) for each in accounts.parked() if each.is_ours]
+    metrics.worker = str(os.getpid()) if settings.workers > 1 else None
     characters = CharacterCount(database)
     cache = TranslationCache(database, max_bytes=settings.translation_cache_max_bytes)
-    metrics = Metrics()
-    desk = _translation_desk(settings, relay, catalog, cache, characters, metrics)
+    desk = _translation_desk(settings, Relay(catalog, upstream, loader, **options), catalog, cache, characters, metrics)
     model_list = ModelList(catalog, upstream, ttl_seconds=settings.model_list_ttl_seconds)
 
     @asynccontextmanager
@@ -141,7 +199,8 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
             parts.push_async_callback(wire.aclose)
             parts.push_async_callback(model_list.aclose)
             await database.open()
-            for part in (database, characters, cache):
+            await ledger.open()
+            for part in (database, ledger, characters, cache, replies):
                 parts.push_async_callback(part.aclose)
             await store.open()
             parts.push_async_callback(store.aclose)
@@ -156,12 +215,17 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
         exception_handlers={HTTPException: _http_fault, RequestValidationError: _validation_fault},
     )
     max_bytes, heartbeat = settings.max_body_bytes, settings.heartbeat_seconds
-    limiter = CapacityLimiter(images.AT_ONCE)
-    picture_desk = images.PictureDesk(store, settings.public_base_url, settings.trust_forwarded, heartbeat, limiter)
-    forms = EditForms(catalog, loader, limiter, max_body_bytes=max_bytes)
+    pictures_at_once = CapacityLimiter(images.AT_ONCE)
+    picture_desk = images.PictureDesk(
+        store, settings.public_base_url, settings.trust_forwarded, heartbeat, pictures_at_once
+    )
+    forms = EditForms(catalog, loader, pictures_at_once, max_body_bytes=max_bytes)
     chat = chats.Chats(relay, auth, catalog, picture_desk, forms, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat)
+    kept = ResponseStore(database)
+    answering = Responses(relay, auth, kept, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat)
     own: dict[str, openai.Endpoint[Any]] = {
         "/v1/chat/completions": chat,
+        "/v1/responses": answering,
         "/v1/images/generations": images.Generations(relay, auth, picture_desk, max_body_bytes=max_bytes),
         "/v1/audio/speech": Speech(relay, auth, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat),
     }
@@ -176,6 +240,8 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
     app.router.routes[:0] = [  # first, since routes are tried in order
         *links,
         *openai.routes(relay, auth, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat, own=own),
+        *messages.routes(relay, auth, catalog, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat),
+        *responses.routes(answering, relay, auth, max_body_bytes=max_bytes),
         *run.routes(relay, auth, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat),
         *images.routes(
             edits=images.Edits(ImageEditRequest, edits, relay, auth, picture_desk, forms),
@@ -189,12 +255,21 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
         ),
     ]
     app.include_router(models.router(model_list, catalog, auth))
+    app.include_router(responses.router(kept, auth))
     app.include_router(health.router(settings.mode))
     app.include_router(metrics_route.router(metrics))
+    allowance = billing.allowance_of(limiter.remaining_neurons, ledger.spent_today)
+    admin_key = settings.admin_key.get_secret_value() if settings.admin_key else None
+
+    def states() -> list[AccountState]:
+        return usage.account_states(ours, accounts.parked(), lambda account: ledger.spent_today(account=account))
+
+    app.include_router(usage.router(ledger, auth, allowance, states, admin_key=admin_key))
+    app.include_router(billing.router(allowance, auth, may_reach_zero=settings.quota_ends_channel))
     # Last of all, since a key may be any first segment.
     app.router.routes.extend(deeplx.routes(desk, auth, max_body_bytes=max_bytes))
     reference.describe(app)
-    app.add_middleware(Faults)
+    app.add_middleware(Faults, quota_ends_channel=settings.quota_ends_channel)
     app.add_middleware(Options, methods=METHODS)
     app.add_middleware(
         CORSMiddleware,
@@ -205,8 +280,20 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
         allow_private_network=True,
         max_age=A_DAY,
     )
-    app.add_middleware(Edge)
+    books = Books(limiter, ledger, metrics)
+    app.add_middleware(Edge, books=books)
+    books.known = metrics_route.templates(app.router.routes)
     return app
+
+
+def _check_fallbacks(settings: Settings, catalog: Catalog) -> None:
+    """Better refused now than at a request. Raises ValueError."""
+    for names in settings.fallbacks.values():
+        for name in names:
+            try:
+                catalog.resolve(name)
+            except ModelNotFoundError as failure:
+                raise ValueError(f"MODEL_FALLBACKS: {name!r} leads to no model. {failure}") from failure
 
 
 def _translation_desk(

@@ -4,24 +4,30 @@ A name leads to a model, the translator makes a plan of calls, Cloudflare runs t
 replies. Which endpoint it is, only the translator knows.
 """
 
+import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
-from typing import Any, Generic, TypeVar
+from itertools import count
+from typing import Any, Generic, Protocol, TypeVar
 
-from app.calls import Account, Call, Caller, Failure, Reply, Usage
+import orjson
+
+from app.calls import Account, Call, Caller, Failure, FailureKind, Origin, Reply, Usage
 from app.catalog import Catalog, Model
-from app.errors import BadRequestError
+from app.errors import APIStatusError, BadRequestError
+from app.limits import check_model
 from app.media.loader import PictureLoader
 from app.translators.base import Context, Incremental, Part, Picture, Piece, Plan, Planner, SerialTranslator, Translator
 from app.upstream.answers import is_operators, to_error
 from app.upstream.batches import close, in_order, merge, open_together, together
-from app.upstream.client import WorkersAI
+from app.upstream.client import Again
+from app.upstream.gateway import apart
 from app.upstream.incoming import Events, Raw
 
 logger = logging.getLogger("flarelay")
@@ -31,6 +37,7 @@ MOST_PICTURES = 64
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,10 @@ class Answer(Generic[Res]):
     body: Res
     plan: Plan[Any]
     usage: Usage
+    origins: tuple[Origin, ...] = ()
+    """Of the calls that were paid for."""
+    is_cached: bool = False
+    """All of it was there already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,8 @@ class Stream:
 
     chunks: AsyncGenerator[bytes]
     plan: Plan[Any]
+    origins: tuple[Origin, ...]
+    """Of its calls."""
     _incremental: Incremental
 
     @property
@@ -56,34 +69,92 @@ class Stream:
         return _priced(self._incremental.usage, self.plan.context.model)
 
 
+class Upstream(Protocol):
+    """Workers AI, or a cache before it. All raise Failure."""
+
+    async def run(self, call: Call, caller: Caller, again: Again = ...) -> tuple[Call, Reply]: ...
+
+    async def open(self, call: Call, caller: Caller, again: Again = ...) -> tuple[Call, Events | Reply]: ...
+
+    async def listen(self, call: Call, caller: Caller) -> Raw: ...
+
+
 class Relay:
     """Joins catalogue, translators and Workers AI."""
 
     def __init__(
-        self, catalog: Catalog, upstream: WorkersAI, pictures: PictureLoader, *, default_max_tokens: int | None = None
+        self,
+        catalog: Catalog,
+        upstream: Upstream,
+        pictures: PictureLoader,
+        *,
+        default_max_tokens: int | None = None,
+        fallbacks: Mapping[str, Sequence[str]] | None = None,
+        request_timeout_seconds: float = 600,
+        tool_emulation: bool = True,
     ) -> None:
+        """`fallbacks`: names of models -> those that answer in their place when Cloudflare can't run them, all within
+        the time of one request. `tool_emulation`: models that can't call tools are told them in the prompt.
+        """
         self._catalog = catalog
         self._upstream = upstream
         self._pictures = pictures
         self._default_max_tokens = default_max_tokens
+        self._fallbacks = fallbacks or {}
+        self._request_timeout_seconds = request_timeout_seconds
+        self._tool_emulation = tool_emulation
 
     async def complete(self, translator: Translator[Req, Res], name: str, request: Req, caller: Caller) -> Answer[Res]:
         """The whole answer. Raises APIStatusError."""
-        plan = translator.to_plan(request, await self._context(translator, name, request, caller))
-        again = partial(translator.again, plan)
-        with failures_told(caller.account):
-            replies = await together([self._upstream.run(call, caller.account, again) for call in plan.calls])
-            plan = _as_sent(plan, replies)
-            body, usage = translator.from_replies(plan, [reply for _, reply in replies])
-        return Answer(body, plan, _priced(usage, plan.context.model))
+        return await self._first(name, lambda model: self._complete(translator, model, name, request, caller))
 
     async def stream(self, translator: Translator[Req, Any], name: str, request: Req, caller: Caller) -> Stream:
         """The answer event by event, once its first events have come. Raises APIStatusError, and so do its chunks."""
-        plan = translator.to_plan(request, await self._context(translator, name, request, caller))
+        return await self._first(name, lambda model: self._stream(translator, model, name, request, caller))
+
+    async def _first(self, name: str, ask: Callable[[str], Awaitable[T]]) -> T:
+        """From the model of that name, or the first of its fallbacks that Cloudflare can run."""
+        fallbacks = self._fallbacks.get(name)
+        if not fallbacks:
+            return await ask(name)
+        *others, last = (name, *fallbacks)
+        try:
+            async with asyncio.timeout(self._request_timeout_seconds):
+                for model in others:
+                    try:
+                        return await ask(model)
+                    except APIStatusError as failure:
+                        if not is_models(failure):
+                            raise
+                        logger.info("fallback", extra={"fields": {"model": model, "error": failure.code}})
+                return await ask(last)
+        except TimeoutError as late:
+            timeout = Failure(FailureKind.TIMEOUT, "Cloudflare did not answer in time.", status=504)
+            raise to_error(timeout, is_ours=True) from late
+
+    async def _complete(
+        self, translator: Translator[Req, Res], model: str, name: str, request: Req, caller: Caller
+    ) -> Answer[Res]:
+        plan = translator.to_plan(request, await self._context(translator, model, request, caller, shown=name))
+        again = partial(translator.again, plan)
+        with failures_told(caller.account):
+            calls = zip(plan.calls, callers(caller), strict=False)
+            replies = await together([self._upstream.run(call, each, again) for call, each in calls])
+            plan = _as_sent(plan, replies)
+            body, usage = translator.from_replies(plan, [reply for _, reply in _charged(replies)])
+        paid = [reply.origin for _, reply in replies if not reply.is_cached]
+        usage = _priced(usage, plan.context.model, len(paid) / max(len(replies), 1))
+        return Answer(body, plan, usage, tuple(paid), is_cached=bool(replies) and not paid)
+
+    async def _stream(
+        self, translator: Translator[Req, Any], model: str, name: str, request: Req, caller: Caller
+    ) -> Stream:
+        plan = translator.to_plan(request, await self._context(translator, model, request, caller, shown=name))
         translator.to_stream(plan)  # refuses, if it does, before anything is sent
         again = partial(translator.again, plan)
         with failures_told(caller.account):
-            opened = await open_together([self._upstream.open(call, caller.account, again) for call in plan.calls])
+            calls = zip(plan.calls, callers(caller), strict=False)
+            opened = await open_together([self._upstream.open(call, each, again) for call, each in calls])
         sources = [source for _, source in opened]
         try:
             plan = _as_sent(plan, opened)
@@ -93,7 +164,7 @@ class Relay:
         except BaseException:
             await close(sources)
             raise
-        return Stream(chunks, plan, incremental)
+        return Stream(chunks, plan, tuple(source.origin for source in sources), incremental)
 
     async def plan(self, translator: Planner[Req], name: str, request: Req, caller: Caller) -> Plan[Req]:
         """The plan alone, for answers that are not made in one go. Raises APIStatusError."""
@@ -107,13 +178,18 @@ class Relay:
         caller: Caller,
         *,
         at_once: int,
+        origins: list[Origin],
     ) -> AsyncGenerator[Part]:
-        """What becomes of each piece, in order. Raises APIStatusError. Closing it ends the upstream calls."""
+        """What becomes of each piece, in order. Raises APIStatusError. Closing it ends the upstream calls.
+
+        `origins`: where to note who has answered.
+        """
         parts: list[Part] = []
 
         async def part_of(piece: Piece, call: Call | None) -> Part:
             try:
-                reply = (await self._upstream.run(call, caller.account))[1] if call else None
+                reply = (await self._upstream.run(call, caller))[1] if call else None
+                origins.extend([reply.origin] if reply else [])
             except Failure as failure:
                 if (part := translator.from_failure(plan, piece, failure)) is None:
                     raise
@@ -139,7 +215,7 @@ class Relay:
         opened: list[Raw] = []
 
         async def listen(call: Call) -> Raw:
-            opened.append(raw := await self._upstream.listen(call, caller.account))
+            opened.append(raw := await self._upstream.listen(call, caller))
             return raw
 
         async def calls() -> AsyncGenerator[Coroutine[Any, Any, Raw]]:
@@ -161,27 +237,35 @@ class Relay:
         A retired model is asked for all the same: a successor may take another body.
         """
         model = self._catalog.get(name) or self._catalog.resolve(name)
+        check_model(caller.limits, name, model.id)
         path = f"run/{model.id}?{query}" if query else f"run/{model.id}"
+        stream = b'"stream"' in content  # or so it may be: then silence is told from an answer in one piece
+        call = Call(model.id, path, {}, stream, content=content, content_type=content_type)
         with failures_told(caller.account):
-            return model, await self._upstream.raw(path, content_type, content, caller.account)
+            return model, await self._upstream.listen(call, caller)
 
-    async def _context(self, translator: Planner[Req], name: str, request: Req, caller: Caller) -> Context:
+    async def _context(
+        self, translator: Planner[Req], name: str, request: Req, caller: Caller, *, shown: str | None = None
+    ) -> Context:
+        """`shown`: what the answer calls the model, if that is not `name`."""
         pictures = translator.pictures(request)
         model = self._model(translator, name, pictures)
+        check_model(caller.limits, shown or name, model.id)
         return Context(
             model,
-            name,
+            shown or name,
             id=secrets.token_hex(12),
             created=int(time.time()),
             pictures=await self._loaded(pictures, model),
             default_max_tokens=self._default_max_tokens,
-            affinity=_affinity(getattr(request, "prompt_cache_key", None), caller),
+            affinity=_affinity(request, model, caller),
+            tool_emulation=self._tool_emulation,
         )
 
     def _model(self, translator: Planner[Any], name: str, pictures: Sequence[Picture]) -> Model:
         """The model that a name leads to, if it can do what is asked of it. Raises APIStatusError."""
         model = self._catalog.resolve(name)
-        if model.task not in translator.tasks and model.status != "unlisted":
+        if model.task not in translator.tasks and (model.status != "unlisted" or model.is_foreign):
             message = f"The model '{name}' is made for {model.task} and can't answer {translator.endpoint}."
             raise BadRequestError(message, param="model", code="unsupported_model")
         if pictures and not model.can("vision") and model.picture_model:
@@ -231,6 +315,13 @@ def _opening(incremental: Incremental, choice: int, source: Reply | Events) -> b
     return incremental.feed(choice, source.first)
 
 
+def callers(caller: Caller) -> Iterator[Caller]:
+    """The caller for each call of a request: AI Gateway must not answer all of them alike."""
+    yield caller
+    for number in count(1):  # pragma: no branch - there is no end to it
+        yield replace(caller, gateway=apart(caller.gateway, number)) if caller.gateway else caller
+
+
 def _as_sent(plan: Plan[Req], outcomes: Iterable[tuple[Call, object]]) -> Plan[Req]:
     """The plan with the calls that were answered, some of which may have been changed on the way."""
     return replace(plan, calls=tuple(call for call, _ in outcomes))
@@ -248,13 +339,51 @@ def failures_told(account: Account) -> Iterator[None]:
         raise to_error(failure, is_ours=account.is_ours) from failure
 
 
-def _affinity(key: str | None, caller: Caller) -> str | None:
-    """The caller's cache key, as one that no other caller shares."""
-    return sha256(f"{caller.name}:{key}".encode()).hexdigest()[:32] if key else None
+def _affinity(request: object, model: Model, caller: Caller) -> str | None:
+    """What ties requests together that begin alike, so that they meet the same prompt cache; no other caller shares it.
+
+    Said by the request, or else the hash of its first two turns, which stay the same while a conversation grows.
+    """
+    key = getattr(request, "prompt_cache_key", None) or caller.affinity
+    beginning: Any = key
+    if not key:
+        turns = getattr(request, "messages", None)
+        if not turns:
+            return None
+        beginning = turns[:2]
+    digest = sha256(orjson.dumps([caller.name, model.id, beginning], default=str))
+    return digest.hexdigest()[:32]
 
 
-def _priced(usage: Usage, model: Model) -> Usage:
-    """With the price of the list where Cloudflare told no exact charge."""
+def _charged(replies: Sequence[tuple[Call, Reply]]) -> Sequence[tuple[Call, Reply]]:
+    """Where only some were there already, those have no charge of their own: nothing and unknown don't add up."""
+    if not any(reply.is_cached for _, reply in replies) or all(reply.is_cached for _, reply in replies):
+        return replies
+    return [(call, replace(reply, neurons=None) if reply.is_cached else reply) for call, reply in replies]
+
+
+def _priced(usage: Usage, model: Model, paid_share: float = 1) -> Usage:
+    """With the price of the list where Cloudflare told no exact charge, as far as its calls were paid for."""
     if usage.neurons is not None:
         return usage
-    return replace(usage, neurons=model.neurons(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens))
+    neurons = model.neurons(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
+    return usage if neurons is None else replace(usage, neurons=neurons * paid_share, is_priced=True)
+
+
+MODELS = frozenset(
+    {
+        FailureKind.CAPACITY,
+        FailureKind.RATE_LIMIT,
+        FailureKind.PERMISSION,
+        FailureKind.MODEL_NOT_FOUND,
+        FailureKind.TIMEOUT,
+        FailureKind.CONNECTION,
+        FailureKind.BROKEN,
+        FailureKind.SERVER,
+    }
+)
+"""Failures that another model may not have."""
+
+
+def is_models(error: APIStatusError) -> bool:
+    return isinstance(error.__cause__, Failure) and error.__cause__.kind in MODELS

@@ -1,7 +1,9 @@
 """Every option, from the environment or `.env`: its default and one line of meaning."""
 
 import ipaddress
+import re
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -15,11 +17,20 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _kept(value: Any) -> Any:
+    return () if value in ("none", ["none"]) else _split(value)
+
+
 def _base_url(value: str) -> str:
     """Without a slash at the end. Raises ValueError for a port that is none."""
     urlsplit(value).port  # noqa: B018 - it is read to be checked
     return value.rstrip("/")
 
+
+ACCOUNT = re.compile(r"[A-Za-z0-9_-]+:[\x21-\x7e]+")
+
+FREE_NEURONS = 10_000.0
+"""A day, for each account. Source: Cloudflare's docs, Workers AI, Pricing."""
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
@@ -43,7 +54,25 @@ class Settings(BaseSettings):
         "data", description="Folder for what the server keeps: a database, and the pictures that were made."
     )
 
-    api_keys: Secrets = Field((), description="Keys that callers may use (any text), comma separated.")
+    api_keys: Secrets = Field(
+        (),
+        description="Keys that callers may use (any text), comma separated; `name=key;rpm=60;concurrent=4;neurons=5000;"
+        "models=gpt-*|o3` gives one a name and limits. `flarelay keys add NAME` makes more while the server runs.",
+    )
+    admin_key: SecretStr | None = Field(
+        None, min_length=8, description="Opens `GET /v1/admin/usage`, which tells of all keys; empty: nobody."
+    )
+    neuron_budget: float | None = Field(
+        None,
+        ge=0,
+        description="Neurons that the server may spend in a day (UTC). Empty: 10000 for each account, which is what "
+        "Cloudflare gives for free; `0`: as many as are asked for.",
+    )
+    quota_ends_channel: bool = Field(
+        False,
+        description="Tell a spent allowance as `insufficient_quota`: One API and new-api switch a channel off for it. "
+        "Otherwise they try another channel, and this one again tomorrow.",
+    )
     chat_links: bool = Field(
         False,
         description="Answer `GET /v1/chat/completions?model=&prompt=&key=`, a link for trying a model in a browser. "
@@ -59,14 +88,44 @@ class Settings(BaseSettings):
     cloudflare_api_token: SecretStr | None = Field(
         None, description="A token of that account with the permission Workers AI Read and Edit."
     )
+    cloudflare_accounts: Secrets = Field(
+        (),
+        description="Several accounts, `id:token,id:token`: when one has spent its neurons of the day, or has no room, "
+        "the next one answers.",
+    )
     cloudflare_api_base_url: Url = Field(
         "https://api.cloudflare.com/client/v4", description="Cloudflare's API, or a proxy of yours in front of it."
     )
+
+    ai_gateway_id: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,64}$",
+        description="The AI Gateway (of each account) that all calls go through; empty: none.",
+    )
+    ai_gateway_token: SecretStr | None = Field(
+        None, description="A token with the permission AI Gateway Run, if it is not the account's own."
+    )
+    ai_gateway_route: Literal["rest", "host"] = Field(
+        "rest", description="By way of Cloudflare's API (`rest`), or of the gateway's own host."
+    )
+    ai_gateway_base_url: Url = Field(
+        "https://gateway.ai.cloudflare.com/v1", description="The gateway's host, for `AI_GATEWAY_ROUTE=host`."
+    )
+    ai_gateway_skip_cache: bool = Field(False, description="Never answer from the gateway's cache.")
+    ai_gateway_cache_ttl_seconds: int | None = Field(
+        None, ge=60, le=30 * 86400, description="How long the gateway keeps answers; empty: as it is set up there."
+    )
+    ai_gateway_fallback: bool = Field(False, description="Call Cloudflare directly while the gateway is down.")
 
     model_aliases: dict[str, str | dict[str, str]] = Field(
         default_factory=dict,
         description='Names for models, as JSON: `{"my-model": "gpt-5-mini"}`. `*` in a name matches any text; '
         "they come before the built-in ones.",
+    )
+    model_fallbacks: dict[str, str | list[str]] = Field(
+        default_factory=dict,
+        description="What answers where a model can't, after all accounts were tried, as JSON: "
+        '`{"gpt-4o": ["gpt-4.1", "gpt-5-mini"]}`.',
     )
     replace_retired_models: bool = Field(
         True, description="Run the successor of a model that Cloudflare has retired, instead of answering 404."
@@ -75,6 +134,11 @@ class Settings(BaseSettings):
         None,
         ge=1,
         description="Tokens of an answer when the caller sets none; empty: 4096, or 16384 for models that think.",
+    )
+    tool_emulation: bool = Field(
+        True,
+        description="Tell tools in the prompt to models that can't call any, and read the calls from their text; "
+        "`false` refuses such requests.",
     )
 
     remote_fetch: bool = Field(True, description="Fetch pictures that a caller names by http(s) address.")
@@ -110,6 +174,17 @@ class Settings(BaseSettings):
         description="Pieces of one long recording that are transcribed at the same time. With `1` they run one after "
         "the other, and each is given the text before it: slower, and better at names and sentences that go on.",
     )
+
+    response_cache: Annotated[tuple[Literal["embeddings", "chat"], ...], NoDecode, BeforeValidator(_kept)] = Field(
+        ("embeddings",),
+        description="Answers that are kept, and given again for exactly the same request: `embeddings`, `chat`; `none` "
+        "for none. Streams are not.",
+    )
+    response_cache_shared: bool = Field(
+        False, description="Give callers what others have asked for, too; otherwise each key has its own."
+    )
+    response_cache_ttl_seconds: float = Field(86400, gt=0, description="How long an answer is kept.")
+    response_cache_max_bytes: int = Field(256 * 2**20, ge=0, description="Room for kept answers.")
 
     translate_tokens: Secrets = Field(
         (),
@@ -154,6 +229,8 @@ class Settings(BaseSettings):
     def _are_consistent(self) -> "Settings":
         if self.cloudflare_api_token and not self.cloudflare_account_id:
             raise ValueError("CLOUDFLARE_API_TOKEN is set, CLOUDFLARE_ACCOUNT_ID is not: set both.")
+        if any(not ACCOUNT.fullmatch(account.get_secret_value()) for account in self.cloudflare_accounts):
+            raise ValueError("CLOUDFLARE_ACCOUNTS: each account is `id:token`; they are comma separated.")
         if self.mode == "pass-through" and self.api_keys:
             raise ValueError(
                 "API_KEYS are set, but there is no CLOUDFLARE_API_TOKEN they could stand for. Set the token too, or "
@@ -164,7 +241,8 @@ class Settings(BaseSettings):
                 "TRANSLATE_TOKENS are set, but there is no CLOUDFLARE_API_TOKEN they could stand for. Set the token "
                 "too, or remove TRANSLATE_TOKENS so that callers use their own Cloudflare tokens."
             )
-        if self.mode == "managed" and not self.api_keys and not self.is_loopback:
+        has_keys = self.api_keys or (Path(self.data_dir) / "keys.toml").exists()
+        if self.mode == "managed" and not has_keys and not self.is_loopback:
             raise ValueError(
                 f"With HOST={self.host} everybody who reaches this server could spend your Cloudflare account. "
                 "Set API_KEYS to the keys that callers must show, or HOST=127.0.0.1."
@@ -172,8 +250,23 @@ class Settings(BaseSettings):
         return self
 
     @cached_property
+    def fallbacks(self) -> dict[str, tuple[str, ...]]:
+        """Names of models -> those that may answer in their place, in this order."""
+        return {
+            name: (others,) if isinstance(others, str) else tuple(others)
+            for name, others in self.model_fallbacks.items()
+        }
+
+    def budget(self, accounts: int) -> float | None:
+        """Neurons a day for so many accounts of ours; None: no limit."""
+        budget = FREE_NEURONS * accounts if self.neuron_budget is None else self.neuron_budget
+        return budget or None
+
+    @cached_property
     def mode(self) -> Mode:
         """Whose Cloudflare credentials pay: ours, the caller's, or nobody's."""
+        if self.cloudflare_accounts:
+            return "managed"
         if self.cloudflare_account_id is None:
             return "emulator"
         return "managed" if self.cloudflare_api_token else "pass-through"

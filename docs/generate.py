@@ -16,10 +16,12 @@ GROUPS = {
     "host": "Server",
     "api_keys": "Who may call",
     "cloudflare_account_id": "Cloudflare",
+    "ai_gateway_id": "AI Gateway",
     "model_aliases": "Models",
     "remote_fetch": "Pictures named by address",
     "public_base_url": "Pictures that were made",
     "max_upload_bytes": "Sound",
+    "response_cache": "Answers that are kept",
     "translate_tokens": "Translation",
     "max_body_bytes": "Limits",
 }

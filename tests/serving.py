@@ -116,11 +116,12 @@ def cloudflare(**options: Any) -> Iterator[Cloudflare]:
 
 def settings(upstream: Cloudflare | None = None, **options: Any) -> Settings:
     """Of a server that pays `upstream` with its own account; without one it has the emulator built in."""
-    managed = {
+    managed: dict[str, Any] = {
         "cloudflare_account_id": ACCOUNT,
         "cloudflare_api_token": TOKEN,
         "cloudflare_api_base_url": upstream.url if upstream else "",
         "api_keys": KEY,
+        "neuron_budget": 0,
     }
     return Settings(_env_file=None, **(managed if upstream else {}) | options)
 

@@ -1,7 +1,7 @@
 """Model and Catalog: the rows of `models.json` as values, and the way from a caller's name to a row."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase, translate
 from importlib import resources
@@ -15,6 +15,9 @@ Status = Literal["current", "beta", "deprecated", "unlisted"]
 
 MODEL_ID = re.compile(r"@(?:cf|hf)/[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)+")
 """What goes into an upstream path literally, so nothing that could leave its place in one."""
+
+WORKERS_AI = "workers-ai/"
+"""What AI Gateway calls Cloudflare where it takes models of several providers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,8 @@ class Model:
     picture_model: str | None = None
     """The model that takes over when pictures come with the request."""
     quirks: Quirks = Quirks()
+    is_foreign: bool = False
+    """It is another provider's, reached through AI Gateway."""
 
     @property
     def is_listed(self) -> bool:
@@ -150,13 +155,24 @@ class Catalog:
     """Every known model, and the names that lead to one."""
 
     def __init__(
-        self, models: Iterable[Model], aliases: Iterable[Alias] = (), *, replace_retired_models: bool = True
+        self,
+        models: Iterable[Model],
+        aliases: Iterable[Alias] = (),
+        *,
+        replace_retired_models: bool = True,
+        is_foreign: Callable[[str], bool] | None = None,
+        has_gateway: bool = False,
     ) -> None:
-        """Of two aliases that match a name, an exact one wins, then the earlier one."""
+        """Of two aliases that match a name, an exact one wins, then the earlier one.
+
+        `is_foreign`: whether a name is one of those that only AI Gateway knows. `has_gateway`: there is one.
+        """
         self.aliases = tuple(aliases)
         self._models = {model.id: model for model in models}
         self._misspelt = {seen: model.id for model in self for seen in model.also_seen_as}
         self._replace_retired_models = replace_retired_models
+        self._is_foreign = is_foreign
+        self._has_gateway = has_gateway
         self._exact: dict[str, Alias] = {}
         self._patterns: list[Alias] = []
         for alias in self.aliases:
@@ -169,7 +185,12 @@ class Catalog:
 
     @classmethod
     def load(
-        cls, aliases: Mapping[str, str | Mapping[str, str]] | None = None, *, replace_retired_models: bool = True
+        cls,
+        aliases: Mapping[str, str | Mapping[str, str]] | None = None,
+        *,
+        replace_retired_models: bool = True,
+        is_foreign: Callable[[str], bool] | None = None,
+        has_gateway: bool = False,
     ) -> "Catalog":
         """The built-in catalogue; `aliases` come before its own.
 
@@ -179,7 +200,13 @@ class Catalog:
         own = [Alias.from_setting(name, to) for name, to in (aliases or {}).items()]
         built_in = [Alias.from_setting(name, to) for name, to in rows["aliases"].items()]
         models = [_model(row) for row in rows["models"]]
-        catalog = cls(models, own + built_in, replace_retired_models=replace_retired_models)
+        catalog = cls(
+            models,
+            own + built_in,
+            replace_retired_models=replace_retired_models,
+            is_foreign=is_foreign,
+            has_gateway=has_gateway,
+        )
         for alias in own:
             try:
                 catalog.resolve(alias.model)
@@ -227,7 +254,20 @@ class Catalog:
             return model
         if MODEL_ID.fullmatch(name) and ".." not in name and len(name) <= 200:
             return Model(name, "text-generation", quirks=Quirks(think_tags="tagged"))
+        if self._is_foreign and self._is_foreign(name):
+            return self._foreign(name)
         raise ModelNotFoundError(name, self.names)
+
+    def _foreign(self, name: str) -> Model:
+        if not self._has_gateway:
+            hint = "It is reached through an AI Gateway only, and AI_GATEWAY_ID is not set."
+            raise ModelNotFoundError(name, hint=hint)
+        if not name.startswith(WORKERS_AI):
+            return Model(name, "text-generation", is_foreign=True)
+        model = self._named(name.removeprefix(WORKERS_AI))
+        if model.task != "text-generation":  # the gateway needs no other name for it
+            return model
+        return replace(model, id=WORKERS_AI + model.id, input_shape="chat-completions", output_shape="openai-choices")
 
 
 def _model(row: dict[str, Any]) -> Model:

@@ -11,9 +11,10 @@ from app.emulator.faults import Fault
 from app.emulator.interpreter import interpreted
 from app.emulator.moderation import verdict
 from app.emulator.pictures import described
-from app.emulator.run import Run, text_of
+from app.emulator.run import Run, is_tool_result, text_of
 from app.emulator.samples import json_text, sample
 from app.emulator.tokens import count, pieces
+from app.emulator.tool_prompts import told_tools, written
 from app.emulator.tools import ToolCall, called, choice_mode
 
 ECHOED = 200
@@ -46,6 +47,8 @@ def answer_to(run: Run) -> Answer:
     """Raises Fault 5024 or 8006 where the allowed tokens are too few for JSON mode or a forced tool."""
     calls = () if run.script.leak is not None else tuple(called(run))
     text = "" if calls and run.script.text is None else _text(run)
+    if calls and told_tools(run):
+        text, calls = written(run, text, [(call.name, call.arguments) for call in calls]), ()
     if calls:
         answer = Answer((), tuple(pieces(text)), calls, "stop" if "stop-after-tools" in run.quirks else "tool_calls")
     else:
@@ -86,12 +89,18 @@ def _json(run: Run) -> Any:
 
 
 def _made_up(run: Run) -> str:
-    if run.turns[-1].get("role") == "tool":
-        return f"The tool says: {text_of(run.turns[-1].get('content'))[:ECHOED]}"
+    if is_tool_result(run.turns[-1]):
+        return f"The tool says: {_result(run)[:ECHOED]}"
     start = "This is the emulator built into Flarelay, not a real model."
     if pictures := described(run):
         start += f" I see {len(pictures)} picture{'s' if len(pictures) > 1 else ''}: {', '.join(pictures)}."
     return f"{start} You said: {run.question[:ECHOED]}" if run.question else start
+
+
+def _result(run: Run) -> str:
+    """What the last tool answered, without the tags that stand around it where it is told in a user's turn."""
+    content = text_of(run.turns[-1].get("content"))
+    return content if run.turns[-1]["role"] == "tool" else content.partition("\n")[2].rpartition("\n")[0]
 
 
 def _stopped(answer: Answer, run: Run) -> Answer:

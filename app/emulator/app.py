@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -29,6 +30,7 @@ from app.emulator.faults import (
     paid_plan_needed,
     retired,
 )
+from app.emulator.gateway import Entry, Gateways, entry_of
 from app.emulator.images import run_text_to_image
 from app.emulator.meters import Meters
 from app.emulator.models_search import searched
@@ -90,6 +92,7 @@ class Emulator:
         """Requests whose client left before its answer was through."""
         self.meters = Meters(options)
         self._models: Mapping[str, Model] = {model.id: model for model in (*catalog, *options.models)}
+        self._gateways = Gateways(options.gateways, self._task_of)
         self._licensed: set[tuple[str, str]] = set()
         self._numbers = count(1)
 
@@ -133,6 +136,9 @@ class Emulator:
     async def _route(self, request: ReceivedRequest, request_id: str) -> Reply:
         if VERIFY_PATH.fullmatch(request.path):
             return self._verify(request)
+        if entry := entry_of(request):
+            _expect(request, "POST")
+            return await self._gateways.passed(entry, request, partial(self._behind_gateway, request_id))
         found = ACCOUNT_PATH.fullmatch(request.path)
         if not found:
             raise no_route(request.path)
@@ -141,20 +147,35 @@ class Emulator:
         if rest == "models/search":
             _expect(request, "GET")
             return json_reply(searched(self._models.values(), dict(parse_qsl(request.query))))
-        if not (rest in OPENAI_TASKS or rest == "run" or rest.startswith("run/")) or "%2f" in rest.lower():
+        return await self._run_at(rest, account, request, request_id)
+
+    async def _behind_gateway(
+        self, request_id: str, entry: Entry, request: ReceivedRequest, foreign: Model | None
+    ) -> Reply:
+        """The gateway itself vouches for models of other providers on its own host, and their runs cost no neurons."""
+        try:
+            if foreign is None or not entry.is_host:
+                self._authenticate(entry.account, request)
+            payer = entry.account if foreign is None else f"{entry.account} at {entry.gateway}"
+            return await self._run_at(entry.path, payer, request, request_id, foreign)
+        except Fault as fault:
+            return fault_reply(fault, request_id, self.options.quirks)
+
+    async def _run_at(
+        self, path: str, account: str, request: ReceivedRequest, request_id: str, foreign: Model | None = None
+    ) -> Reply:
+        if not (path in OPENAI_TASKS or path == "run" or path.startswith("run/")) or "%2f" in path.lower():
             raise no_route(request.path)
         _expect(request, "POST")
         _check_options(request.query)
-        return await self._run_at(rest, account, request, request_id)
-
-    async def _run_at(self, path: str, account: str, request: ReceivedRequest, request_id: str) -> Reply:
         tasks = OPENAI_TASKS.get(path, TASKS)
         if path.startswith("run/"):
             model = self._model(unquote(path[len("run/") :]), tasks)
             body = body_of(request, model, self.options.max_body_bytes)
         else:
             body = body_of(request, None, self.options.max_body_bytes)
-            model = self._model(body.fields.pop("model", None), tasks)
+            name = body.fields.pop("model", None)
+            model = foreign or self._model(name, tasks)
             check_takes_json(model)
         run = Run(
             id=request_id,
@@ -186,6 +207,10 @@ class Emulator:
             raise no_route(request.path)
         if tokens[account] != token:
             raise not_authenticated()
+
+    def _task_of(self, model_id: str) -> str | None:
+        model = self._models.get(model_id)
+        return model.task if model else None
 
     def _model(self, model_id: Any, tasks: Mapping[str, Answerer]) -> Model:
         model = self._models.get(model_id) if isinstance(model_id, str) else None

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from app.catalog import Model
+from app.emulator.gateway import GatewayOptions
 from app.emulator.quirks import DEFAULT_QUIRKS, checked
 
 
@@ -31,6 +32,9 @@ class Options:
     """Of each account, for all models together; then 429 without a code."""
     busy_every: Mapping[str, int] = field(default_factory=dict)
     """Model id -> k: every k-th request for it finds no capacity (3040)."""
+
+    gateways: Mapping[str, GatewayOptions] | None = None
+    """Id -> an AI Gateway that every account has, beside `default`. None: all ids are gateways that refuse nothing."""
 
     latency_seconds: float = 0
     """Before the first byte of every answer of a model."""

@@ -1,5 +1,6 @@
 """Run: one request as it reached a model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -39,6 +40,12 @@ def text_of(content: Any) -> str:
         texts = [part.get("text") for part in content if isinstance(part, dict)]
         return "\n".join(text for text in texts if isinstance(text, str))
     return content if isinstance(content, str) else ""
+
+
+def is_tool_result(turn: Mapping[str, Any]) -> bool:
+    """Whether a turn tells what a tool answered: in the role for that, or as Hermes and Qwen's templates write it."""
+    text = text_of(turn.get("content")) if turn.get("role") == "user" else ""
+    return turn.get("role") == "tool" or (text.startswith("<tool_response") and text.endswith("</tool_response>"))
 
 
 def texts_of(value: Any) -> list[str]:
@@ -113,7 +120,7 @@ class Run:
         """The script, and the text beside it: in the last turn of the user (or the last of all, if that is judged), or
         where there are no turns in the first text, or rather the first with a script."""
         if "messages" in self.body or "prompt" in self.body:
-            said = [turn for turn in self.turns if turn.get("role") == "user" or self.model.task == "moderation"]
+            said = [turn for turn in self.turns if self.model.task == "moderation" or _is_users(turn)]
             return script_of(text_of(said[-1].get("content")) if said else "")
         texts = [text for name in TEXT_FIELDS for text in texts_of(self.body.get(name))]
         return script_of(next((text for text in texts if MARK in text), texts[0] if texts else ""))
@@ -130,3 +137,7 @@ class Run:
         schemas."""
         wanted = (self.body.get("max_completion_tokens") if self.takes_openai else None) or self.body.get("max_tokens")
         return wanted or (None if self.family is Family.CHAT else 256)
+
+
+def _is_users(turn: Mapping[str, Any]) -> bool:
+    return turn.get("role") == "user" and not is_tool_result(turn)

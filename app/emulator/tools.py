@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.emulator.run import Run
+from app.emulator.run import Run, is_tool_result
 from app.emulator.samples import json_text, sample
+from app.emulator.tool_prompts import is_pressed, told_tools
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class ToolCall:
 
 def called(run: Run) -> list[ToolCall]:
     """The script's calls; else those that were forced or whose name the user wrote."""
-    is_answered = run.turns[-1].get("role") == "tool"
+    is_answered = is_tool_result(run.turns[-1])
     if run.script.tool_calls is not None and not is_answered:
         return _numbered(run, [(call.get("name", ""), call.get("arguments", {})) for call in run.script.tool_calls])
     tools = {tool["name"]: tool for tool in _offered(run)}
@@ -29,7 +30,8 @@ def called(run: Run) -> list[ToolCall]:
         names = []
     else:
         names = [name for name in tools if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", run.question)]
-        if not names and choice_mode(run) == "required" and "prose-for-required" not in run.quirks:
+        is_required = choice_mode(run) == "required" or is_pressed(run)
+        if not names and is_required and "prose-for-required" not in run.quirks:
             names = list(tools)[:1]
     if run.body.get("parallel_tool_calls") is False and run.takes_openai:
         names = names[:1]
@@ -54,7 +56,9 @@ def forced_name(run: Run) -> str:
 
 def _offered(run: Run) -> list[dict[str, Any]]:
     """The tools without their wrapping, as far as the model and the request allow them."""
-    if "function-calling" not in run.model.capabilities or choice_mode(run) == "none":
+    if "function-calling" not in run.model.capabilities:
+        return told_tools(run)
+    if choice_mode(run) == "none":
         return []
     tools = [tool.get(tool.get("type", "function"), tool) for tool in run.body.get("tools") or []]
     choice = run.body.get("tool_choice")

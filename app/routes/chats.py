@@ -68,7 +68,8 @@ class Chats(Endpoint[ChatCompletionRequest]):
     async def answer(self, request: ChatCompletionRequest, headers: RawHeaders, scope: Scope, send: Send) -> None:
         """A request that came in another way, with the headers that hold its key."""
         caller = self._auth.identify(headers)
-        scope["record"].caller, scope["record"].model = caller.name, request.model
+        scope["record"].admit(caller)
+        scope["record"].model = request.model
         await self._answer(request, caller, scope, send)
 
     async def _answer(self, request: ChatCompletionRequest, caller: Caller, scope: Scope, send: Send) -> None:

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import APIStatusError, InternalServerError
 from app.logs import request_id
+from app.routes.books import Books
 from app.routes.record import Record
 from app.routes.replies import send_error
 from app.routes.streaming import ClientLeft
@@ -21,11 +22,15 @@ HIDDEN = "/{token}"
 """Some translation clients have no other place for a key, and paths are logged."""
 
 
+DAILY_LIMIT = "daily_limit_reached"
+
+
 class Edge:
     """ASGI middleware, the outermost one. Puts `record` into the scope, for the handlers to fill in."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, books: Books | None = None) -> None:
         self._app = app
+        self._books = books
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -34,18 +39,20 @@ class Edge:
         scope["path"] = plain_path(scope["path"])
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
         record = scope["record"] = Record(request_id(given), scope["method"], KEY_IN_PATH.sub(HIDDEN, scope["path"]))
+        if self._books:
+            record.begin(self._books)
         id_header = (b"x-request-id", record.request_id.encode())
 
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
-                record.status = message["status"]
-                record.first_byte_ms = record.elapsed_ms()
-                message["headers"] = [*message.get("headers", ()), id_header]
+                left = record.answer(message["status"])
+                message["headers"] = [*message.get("headers", ()), id_header, *left]
             await send(message)
 
         try:
             await self._app(scope, receive, send_on)
         finally:
+            record.close()
             record.write()
 
 
@@ -70,8 +77,10 @@ class Faults:
     Inside the CORS headers, without which a web page could not read the failure.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, quota_ends_channel: bool = False) -> None:
+        """`quota_ends_channel`: a spent allowance gets the name for which relays switch a channel off."""
         self._app = app
+        self._quota_ends_channel = quota_ends_channel
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -87,6 +96,8 @@ class Faults:
             record.error = error.code
             if record.status:
                 raise  # too late for an answer: the connection has to break, so that nothing looks whole
+            if self._quota_ends_channel and error.code == DAILY_LIMIT:
+                error.type = error.code = "insufficient_quota"
             await send_error(error, send)
         except Exception:
             logger.exception("crash", extra={"fields": {"request_id": record.request_id}})

@@ -1,6 +1,6 @@
 """The whole OpenAI API on one page: each endpoint is a schema and a translator."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel
@@ -8,7 +8,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from app.auth import Auth
-from app.calls import Caller
+from app.calls import Caller, Origin
+from app.errors import BadRequestError
 from app.relay import Answer, Relay, Stream
 from app.routes.bodies import read_body, validated
 from app.routes.record import Record, admitted
@@ -20,6 +21,7 @@ from app.schemas.embeddings import EmbeddingRequest
 from app.schemas.images import ImageEditRequest, ImageRequest, ImageVariationRequest
 from app.schemas.moderations import ModerationRequest
 from app.schemas.rerank import RerankRequest, RerankV2Request
+from app.schemas.responses import ResponsesRequest
 from app.schemas.speech import SpeechRequest
 from app.schemas.transcriptions import TranscriptionRequest, TranslationRequest
 from app.translators.base import Plan, Translator
@@ -29,6 +31,7 @@ from app.translators.embeddings import embeddings
 from app.translators.images import images
 from app.translators.moderations import moderations
 from app.translators.rerank import rerank
+from app.translators.responses import responses
 from app.translators.sound_formats import CONTENT_TYPES
 from app.translators.speech import speech
 
@@ -73,6 +76,7 @@ ROWS = (
         ("/v1/chat/completions",), "Chat completions, streamed or whole, on any text model", ChatCompletionRequest, chat
     ),
     Row(("/v1/completions",), "Completions of prompts, streamed or whole", CompletionRequest, completions),
+    Row(("/v1/responses",), "Responses, streamed or whole, kept for what follows", ResponsesRequest, responses),
     Row(("/v1/images/generations",), "Pictures, as base64, by address or in events", ImageRequest, images),
     Row(("/v1/audio/speech",), "Texts as speech, in any format, as it comes", SpeechRequest, speech, SOUNDS),
     Row(("/v1/embeddings",), "Embeddings, as floats or base64", EmbeddingRequest, embeddings),
@@ -118,6 +122,8 @@ class Endpoint(Generic[Req]):
         body = await read_body(scope, receive, max_bytes=self._max_body_bytes)
         request: Any = validated(self._schema, body)
         record.model, record.stream = request.model, bool(request.stream)
+        if self._auth.has_gateway and (extra := request.model_extra) and "gateway" in extra:
+            caller = self._auth.with_options(caller, scope["headers"], options_in(extra))
         async with client_watched(receive):
             await self._answer(request, caller, scope, send)
 
@@ -131,29 +137,42 @@ class Endpoint(Generic[Req]):
             await send_json(answer.body, send, headers=headers)
 
     async def _send_stream(self, stream: Stream, record: Record, send: Send) -> None:
-        record.ran = stream.plan.context.model.id
+        record.ran, record.accounts = stream.plan.context.model.id, accounts_of(stream.origins)
         try:
             failure = await send_events(
-                stream.chunks, headers_of(stream.plan), send, heartbeat_seconds=self._heartbeat_seconds
+                stream.chunks, headers_of(stream.plan, stream.origins), send, heartbeat_seconds=self._heartbeat_seconds
             )
             record.error = failure.code if failure else None
         finally:
             record.usage = stream.usage
 
 
+def options_in(extra: dict[str, Any]) -> dict[str, Any]:
+    """What a body asks of AI Gateway, taken out of it: the model has no such field. Raises BadRequestError."""
+    options = extra.pop("gateway")
+    if not isinstance(options, dict | None):
+        raise BadRequestError("'gateway' has to be an object.", param="gateway", code="invalid_value")
+    return options or {}
+
+
 def told(answer: Answer[Any], record: Record) -> Headers:
     """What there is to tell about an answer: to the log, and by these headers to the client."""
     record.ran, record.usage = answer.plan.context.model.id, answer.usage
-    headers = headers_of(answer.plan)
+    record.accounts = accounts_of(answer.origins)
+    headers = headers_of(answer.plan, answer.origins)
     if answer.usage.neurons is not None:
         headers.append((b"x-flarelay-neurons", b"%.6g" % answer.usage.neurons))
+    if answer.is_cached:
+        headers.append((b"x-flarelay-cache", b"hit"))
     if answer.usage.is_estimated:
         headers.append((b"x-flarelay-usage", b"estimated"))
     return headers
 
 
-def headers_of(plan: Plan[Any]) -> Headers:
+def headers_of(plan: Plan[Any], origins: Sequence[Origin] = ()) -> Headers:
     headers = [(b"x-flarelay-model", plan.context.model.id.encode())]
+    if origins:
+        headers += origins[0].headers  # AI Gateway's, of the first call if there are several
     if plan.ignored:
         names = ", ".join(plan.ignored)[:LONGEST_HEADER]
         headers.append((b"x-flarelay-ignored", names.encode("unicode_escape")))  # they are the caller's: any text
@@ -185,3 +204,7 @@ def routes(
         paths = dict.fromkeys(path for each in row.paths for path in (each, each.removeprefix("/v1")))
         found += [Route(path, endpoint, methods=["POST"]) for path in paths]
     return found
+
+
+def accounts_of(origins: Sequence[Origin]) -> tuple[str, ...]:
+    return tuple(origin.account for origin in origins if origin.account)

@@ -9,6 +9,8 @@ from starlette.types import Scope
 
 from app.auth import Auth
 from app.calls import Caller, Usage
+from app.routes.books import Books, Leave
+from app.routes.replies import Headers
 
 logger = logging.getLogger("flarelay")
 
@@ -27,8 +29,47 @@ class Record:
     status: int = 0
     error: str | None = None
     usage: Usage | None = None
+    accounts: tuple[str, ...] = ()
+    """Ids of those that paid, one for each call."""
     first_byte_ms: float | None = None
+    books: Books | None = None
+    asker: Caller | None = None
+    leave: Leave | None = None
+    is_streaming: bool = False
+    """A stream has begun."""
     started: float = field(default_factory=time.perf_counter)
+
+    def admit(self, caller: Caller) -> None:
+        """Note who asks, and let the request begin. Raises RateLimitError."""
+        self.caller, self.asker = caller.name, caller
+        if self.books:
+            self.leave = self.books.admit(caller)
+
+    def begin(self, books: Books) -> None:
+        """The request has come in."""
+        self.books = books
+        books.metrics.requests_open += 1
+
+    def answer(self, status: int) -> Headers:
+        """The answer begins. What there is to tell of what is left."""
+        self.status = status
+        self.first_byte_ms = self.elapsed_ms()
+        if self.books is None:
+            return []
+        if self.stream:
+            self.is_streaming = True
+            self.books.metrics.streams_open += 1
+        return self.books.headers(self.asker) if self.asker else []
+
+    def close(self) -> None:
+        """Give the leave back, and write down what was spent."""
+        if self.books is None:
+            return
+        self.books.metrics.requests_open -= 1
+        self.books.metrics.streams_open -= self.is_streaming
+        self.books.count(self)
+        if self.leave:
+            self.books.close(self.leave, self.ran or self.model, self.usage, self.accounts)
 
     def elapsed_ms(self) -> float:
         return round((time.perf_counter() - self.started) * 1000, 1)
@@ -64,8 +105,8 @@ class Record:
 
 
 def admitted(scope: Scope, auth: Auth) -> tuple[Record, Caller]:
-    """Who asks, noted down. Raises AuthenticationError."""
+    """Who asks, noted down and let in. Raises AuthenticationError, RateLimitError."""
     record: Record = scope["record"]
     caller = auth.identify(scope["headers"])
-    record.caller = caller.name
+    record.admit(caller)
     return record, caller

@@ -46,7 +46,9 @@ class Run:
             model, raw = await self._relay.run(record.model, query, _content_type(scope, content), content, caller)
             record.ran = model.id
             try:
-                await self._send(raw, [(b"x-flarelay-model", model.id.encode())], caller.account, record, send)
+                record.accounts = (raw.origin.account,)
+                headers = [(b"x-flarelay-model", model.id.encode()), *raw.origin.headers]
+                await self._send(raw, headers, caller.account, record, send)
             finally:
                 await raw.aclose()
         if record.usage and record.usage.neurons is None:

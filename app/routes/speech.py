@@ -9,7 +9,7 @@ from anyio import CapacityLimiter, to_thread
 from starlette.types import Scope, Send
 
 from app.auth import Auth
-from app.calls import Caller, Failure, FailureKind, Usage
+from app.calls import Caller, Failure, FailureKind, Origin, Usage
 from app.media.narration import Narration
 from app.media.speech_decoding import to_pcm
 from app.media.speech_pcm import seconds_of
@@ -44,7 +44,7 @@ class Speech(Endpoint[SpeechRequest]):
         record, meter = scope["record"], Meter(plan)
         async with aclosing(self._sound(plan, caller, meter)) as sound:
             first = await anext(sound)  # a failure before it has a status of its own
-            headers = told(Answer(first, plan, meter.usage), record)
+            headers = told(Answer(first, plan, meter.usage, meter.origins), record)
             try:
                 if plan.reading.stream_format == "sse":
                     record.stream = True
@@ -135,16 +135,18 @@ class Meter:
         self._neurons: float | None = None
         self.calls = 0
         self.pcm_bytes = 0
+        self.origins: tuple[Origin, ...] = ()
 
     def count(self, raw: Raw) -> None:
         self.calls += 1
+        self.origins = (*self.origins, raw.origin)
         if raw.neurons is not None:
             self._neurons = (self._neurons or 0) + raw.neurons
 
     @property
     def usage(self) -> Usage:
         listed = usage_of(self._plan, seconds_of(self.pcm_bytes))
-        return listed if self._neurons is None else replace(listed, neurons=self._neurons)
+        return listed if self._neurons is None else replace(listed, neurons=self._neurons, is_priced=False)
 
 
 async def _send(first: bytes, sound: AsyncGenerator[bytes], headers: Headers, send: Send) -> None:

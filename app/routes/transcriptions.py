@@ -10,12 +10,12 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from app.auth import Auth
-from app.calls import Caller, Sound
+from app.calls import Caller, Origin, Sound
 from app.catalog.sounds import listening_of
 from app.media.cutter import Cutter
 from app.relay import Answer, Relay
 from app.routes.bodies import fault_of
-from app.routes.openai import headers_of, told
+from app.routes.openai import accounts_of, headers_of, told
 from app.routes.record import admitted
 from app.routes.replies import send_bytes
 from app.routes.streaming import client_watched, send_events
@@ -69,27 +69,29 @@ class Transcriptions:
         plan = await self._relay.plan(self._translator, request.model, request, caller)
         record = scope["record"]
         record.ran = plan.context.model.id
-        async with aclosing(self._parts(plan, upload, caller)) as parts:
+        origins: list[Origin] = []
+        async with aclosing(self._parts(plan, upload, caller, origins)) as parts:
             if request.stream:
                 events = TranscriptEvents(plan)
                 chunks = _chunks(events, parts)
                 await anext(chunks)
                 try:
                     failure = await send_events(
-                        chunks, headers_of(plan), send, heartbeat_seconds=self._limits.heartbeat_seconds
+                        chunks, headers_of(plan, origins), send, heartbeat_seconds=self._limits.heartbeat_seconds
                     )
                     record.error = failure.code if failure else None
                 finally:
-                    record.usage = events.transcript.usage
+                    record.usage, record.accounts = events.transcript.usage, accounts_of(origins)
             else:
                 answer = transcript(plan, [part async for part in parts])
                 data, content_type = written(plan, answer)
-                headers = told(Answer(data, plan, answer.usage), record)
+                headers = told(Answer(data, plan, answer.usage, tuple(origins)), record)
                 await send_bytes(data, content_type, send, headers=headers)
 
-    def _parts(self, plan: Plan[Any], upload: Upload, caller: Caller) -> AsyncGenerator[Heard]:
+    def _parts(self, plan: Plan[Any], upload: Upload, caller: Caller, origins: list[Origin]) -> AsyncGenerator[Heard]:
         sounds = self._cutter.cut(upload.file, upload.size, listening_of(plan.context.model.id))
-        return self._relay.parts(self._translator, plan, sounds, caller, at_once=self._limits.pieces_at_once)
+        at_once = self._limits.pieces_at_once
+        return self._relay.parts(self._translator, plan, sounds, caller, at_once=at_once, origins=origins)
 
 
 async def _chunks(events: TranscriptEvents, parts: AsyncGenerator[Heard]) -> AsyncGenerator[bytes]:

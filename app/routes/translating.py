@@ -88,7 +88,7 @@ class Endpoint:
         if scope["method"] not in self._methods:
             raise MethodNotAllowedError(f"{record.path} takes {' and '.join(self._methods)}, not {scope['method']}.")
         caller = self._auth.identify_translator(scope["headers"], _tokens(scope))
-        record.caller = caller.name
+        record.admit(caller)
         content = await read_body(scope, receive, max_bytes=self._max_body_bytes)
         fields = await read_fields(scope, content)
         async with client_watched(receive):

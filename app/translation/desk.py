@@ -14,13 +14,13 @@ from anyio import to_thread
 from app.calls import Caller
 from app.metrics import TranslationCounts
 from app.translation.engines import Engines
-from app.translation.flights import Flights
 from app.translation.jobs import Job, Made, Order
 from app.translation.languages import base, detected, is_same
 from app.translation.mending import Mender, converted
 from app.translation.structure import Structure, take_apart
 from app.translation.wishes import Direction, Manner, Split, Translated, Translation, Wish
 from app.upstream.batches import together
+from app.upstream.flights import Flights
 
 T = TypeVar("T")
 

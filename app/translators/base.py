@@ -31,6 +31,13 @@ class Context:
     """Length of an answer when the caller sets none; None leaves it to the model's row."""
     affinity: str | None = None
     """What ties requests with an equal beginning together."""
+    tool_emulation: bool = True
+    """Models that can't call tools may be told them in the prompt."""
+
+    @property
+    def emulates_tools(self) -> bool:
+        """Whether tools and their calls are texts to this model. One that only judges texts has no use for them."""
+        return self.tool_emulation and not self.model.can("function-calling") and self.model.task != "moderation"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from app.calls import Call
 from app.catalog import Model
 from app.errors import BadRequestError
 from app.schemas.chat import ChatCompletionRequest
-from app.translators import json_mode, tools
+from app.translators import json_mode, tool_emulation, tools
 from app.translators.base import Context, Picture, Plan, Translator
 from app.translators.budget import max_tokens
 from app.translators.chat_again import again
@@ -40,7 +40,7 @@ HANDLED = frozenset(
 HARMLESS = frozenset(
     {
         "user", "store", "metadata", "service_tier", "prompt_cache_retention", "safety_identifier", "prediction",
-        "verbosity", "web_search_options", "modalities", "audio",
+        "verbosity", "web_search_options", "modalities", "audio", "gateway",
     }
 )  # fmt: skip
 """OpenAI's fields without a counterpart that don't change what an answer means."""
@@ -75,6 +75,16 @@ class Wish:
     def has_json_mode(self) -> bool:
         return _has_json_mode(self.context.model, self.offer)
 
+    @property
+    def has_native_tools(self) -> bool:
+        """Whether there are tools to be sent as such, and not in the prompt."""
+        return bool(self.offer.functions) and not self.context.emulates_tools
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether there are tools in the prompt."""
+        return self.offer.is_open and self.context.emulates_tools
+
 
 def to_plan(request: ChatCompletionRequest, context: Context) -> Plan[ChatCompletionRequest]:
     """One call for each choice. Raises BadRequestError for what the model can't do."""
@@ -88,7 +98,8 @@ def to_plan(request: ChatCompletionRequest, context: Context) -> Plan[ChatComple
 
 def _wish(request: ChatCompletionRequest, context: Context) -> Wish:
     offer, wanted = tools.to_offer(request), json_mode.to_wanted(request.response_format)
-    if offer.is_open and not context.model.can("function-calling"):
+    is_emulated = offer.is_open and context.emulates_tools
+    if offer.is_open and not (is_emulated or context.model.can("function-calling")):
         raise BadRequestError(
             f"The model '{context.name}' can't call tools. GET /v1/models lists those with 'function-calling'.",
             param="functions" if offer.is_legacy else "tools",
@@ -98,9 +109,13 @@ def _wish(request: ChatCompletionRequest, context: Context) -> Wish:
     turns = to_turns(request.messages, context)
     if thinking.suffix:
         _append(turns, thinking.suffix)
+    if is_emulated:
+        instruct(turns, tool_emulation.instruction(offer), context.model)
     if wanted and not _has_json_mode(context.model, offer):
-        instruct(turns, json_mode.instruction(wanted), context.model)
-    return Wish(request, context, offer, wanted, thinking, turns, _tokens(turns, offer))
+        unless = "If you call no tool: " if is_emulated else ""
+        instruct(turns, unless + json_mode.instruction(wanted), context.model)
+    told = Offer({}) if context.emulates_tools else offer  # in the turns, they are counted there
+    return Wish(request, context, offer, wanted, thinking, turns, _tokens(turns, told))
 
 
 def _has_json_mode(model: Model, offer: Offer) -> bool:
@@ -132,7 +147,8 @@ def _append(turns: list[Turn], suffix: str) -> None:
 
 def _needs_check(wish: Wish) -> bool:
     """Whether a call must be seen whole: upstream takes a forced tool for advice, save for one named in `chat`."""
-    is_enforced = wish.offer.choice == "named" and wish.context.model.input_shape == "chat-completions"
+    takes_names = wish.has_native_tools and wish.context.model.input_shape == "chat-completions"
+    is_enforced = wish.offer.choice == "named" and takes_names
     return wish.offer.is_forced and not is_enforced
 
 
@@ -149,8 +165,7 @@ def _body(wish: Wish) -> tuple[Body, tuple[str, ...]]:
     ignored = [key for key in given if key in HARMLESS] + [*wish.offer.ignored, *wish.thinking.unheard]
     body: Body = {key: value for key, value in given.items() if key not in HARMLESS}
     body["messages"] = wish.turns
-    asked = wish.request.max_completion_tokens or wish.request.max_tokens
-    body["max_tokens"] = max_tokens(wish.context, asked, wish.prompt_tokens)
+    body |= _length(wish)
     body |= _thinking_fields(wish.thinking, given.get("chat_template_kwargs"))
     if "top_p" in body:
         body["top_p"] = max(body["top_p"], LEAST_TOP_P)
@@ -161,6 +176,15 @@ def _body(wish: Wish) -> tuple[Body, tuple[str, ...]]:
         ignored.append("seed")
     INPUTS[shape](wish, body)
     return body, tuple(ignored)
+
+
+def _length(wish: Wish) -> Body:
+    """How long the answer may be. Other providers have limits of their own, and each takes one of the fields only."""
+    given = {name: getattr(wish.request, name) for name in ("max_completion_tokens", "max_tokens")}
+    asked = {name: tokens for name, tokens in given.items() if tokens is not None}
+    if wish.context.model.is_foreign:
+        return asked
+    return {"max_tokens": max_tokens(wish.context, next(iter(asked.values()), None), wish.prompt_tokens)}
 
 
 def _thinking_fields(thinking: Thinking, kwargs: Any) -> Body:
@@ -176,13 +200,13 @@ def _thinking_fields(thinking: Thinking, kwargs: Any) -> Body:
 def _to_chat(wish: Wish, body: Body) -> None:
     """OpenAI's dialect: `ai/v1/chat/completions`."""
     request, offer = wish.request, wish.offer
-    if offer.functions:
+    if wish.has_native_tools:
         body["tools"] = tools.nested(offer)
         body["parallel_tool_calls"] = offer.is_parallel
         body["tool_choice"] = offer.choice
         if offer.choice == "named":
             body["tool_choice"] = {"type": "function", "function": {"name": next(iter(offer.functions))}}
-    if request.stops:
+    if request.stops and not wish.is_emulated:  # it would end a call in the middle
         body["stop"] = list(request.stops[:4])  # upstream takes no more; the reader enforces all
     if wish.wanted and wish.has_json_mode:
         body["response_format"] = json_mode.enveloped(wish.wanted)
@@ -196,7 +220,7 @@ def _to_native(wish: Wish, body: Body) -> None:
             raise BadRequestError(
                 f"The model '{wish.context.name}' has no '{field}'.", param=field, code="unsupported_parameter"
             )
-    if offer.is_open:
+    if offer.is_open and wish.has_native_tools:
         body["tools"] = tools.strict(offer)
         body["tool_choice"] = "required" if offer.is_forced else "auto"
     if wish.wanted and wish.has_json_mode:
@@ -225,6 +249,7 @@ def _call(context: Context, body: Body, *, stream: bool) -> Call:
 
 def _choice(call: Call, i: int, model: Model) -> Call:
     """The same call for another choice: with a fixed seed the answers would be equal."""
+    call = replace(call, choice=i) if i else call
     if not i or "seed" not in call.body:
         return call
     seeds = SEEDS[model.input_shape]
@@ -241,6 +266,7 @@ def _reading(wish: Wish) -> Reading:
         prompt_tokens=wish.prompt_tokens,
         used_ids=call_ids(wish.request.messages),
         id=wish.context.id,
+        is_emulated=wish.is_emulated,
     )
 
 

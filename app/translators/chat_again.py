@@ -4,10 +4,11 @@ from dataclasses import replace
 
 from app.calls import Call, Failure, FailureKind, Reply
 from app.schemas.chat import ChatCompletionRequest
-from app.translators import json_mode
+from app.translators import json_mode, tool_emulation
 from app.translators.base import Plan
 from app.translators.budget import MARGIN
 from app.translators.chat_reader import ChatReader
+from app.translators.tools import Offer
 from app.translators.turns import instruct
 
 
@@ -41,7 +42,7 @@ def _after_reply(plan: Plan[ChatCompletionRequest], call: Call, reply: Reply) ->
 
 def _shorter(call: Call, failure: Failure) -> Call | None:
     """With an answer that fits behind the prompt: Cloudflare counts both, and its message says how much there is."""
-    if not failure.context_window or not failure.prompt_tokens:
+    if not failure.context_window or not failure.prompt_tokens or "max_tokens" not in call.body:
         return None
     asked = call.body["max_tokens"]
     prompt_tokens = failure.prompt_tokens
@@ -71,11 +72,14 @@ def _corrected(call: Call, reader: ChatReader, failure: Failure) -> Call:
 
 def _pressed(plan: Plan[ChatCompletionRequest], call: Call) -> Call:
     """The same question with the demand for a tool in words, and in a form that the reader finds in a text."""
-    names = " or ".join(plan.reading.offer.functions)
+    offer = plan.reading.offer
     turns = [dict(turn) for turn in call.body["messages"]]
-    demand = (
-        f"You must call the tool {names} now. If you cannot call it directly, answer with nothing but "
-        'JSON of the form {"name": "<tool>", "arguments": {...}}.'
-    )
-    instruct(turns, demand, plan.context.model)
+    instruct(turns, tool_emulation.demand(offer) if plan.reading.is_emulated else _demand(offer), plan.context.model)
     return replace(call, body=call.body | {"messages": turns})
+
+
+def _demand(offer: Offer) -> str:
+    return (
+        f"You must call the tool {' or '.join(offer.functions)} now. If you cannot call it directly, answer with "
+        'nothing but JSON of the form {"name": "<tool>", "arguments": {...}}.'
+    )

@@ -5,6 +5,7 @@ does not always follow from what was sent, so both are read wherever they turn u
 """
 
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from app.translators.stops import StopCutter
 from app.translators.thoughts import ThoughtSplitter
 from app.translators.tokens import estimate_tokens
 from app.translators.tool_calls import ToolCallReader
+from app.translators.tool_emulation import RESULT
 from app.translators.tools import Offer
 
 FINISH_REASONS = {
@@ -52,6 +54,8 @@ class Reading:
     stops: tuple[str, ...] = ()
     wanted: Wanted | None = None
     used_ids: frozenset[str] = frozenset()
+    is_emulated: bool = False
+    """The tools are told in the prompt, and called in the text."""
 
 
 class ChatReader:
@@ -59,11 +63,12 @@ class ChatReader:
 
     def __init__(self, reading: Reading, call: Call, choice: int = 0) -> None:
         self._reading = reading
-        self._max_tokens = call.body["max_tokens"]
+        self._max_tokens = call.body.get("max_tokens", sys.maxsize)  # other providers have limits of their own
         offer = reading.offer
         self._thoughts = ThoughtSplitter(reading.think_tags == "untagged") if reading.think_tags != "none" else None
         self._leaks = LeakCatcher(offer.functions, forced=offer.forced) if offer.is_open else None
         self._stops = StopCutter(reading.stops) if reading.stops else None
+        self._results = StopCutter([RESULT]) if reading.is_emulated else None
         self._is_plain = not (self._thoughts or self._leaks or self._stops)
         root = f"{reading.id}{choice or ''}n"
         self._tools = ToolCallReader(root, reading.used_ids, offer.is_parallel, keeps_ids=not choice)
@@ -80,7 +85,7 @@ class ChatReader:
     @property
     def is_done(self) -> bool:
         """Nothing that follows matters."""
-        return self._stops is not None and self._stops.is_stopped
+        return any(cutter.is_stopped for cutter in (self._stops, self._results) if cutter)
 
     @property
     def lacks_call(self) -> bool:
@@ -177,7 +182,7 @@ class ChatReader:
         raise Failure(FailureKind.BROKEN, "Cloudflare answered without an answer.", status=502, is_retryable=True)
 
     def _message(self, message: dict[str, Any], logprobs: Any, payload: bytes) -> list[Delta]:
-        if self._stops is not None and self._stops.is_stopped:
+        if self.is_done:
             return []
         content = message.get("content", message.get("text"))
         thoughts = message.get("reasoning_content") or message.get("reasoning")
@@ -234,8 +239,12 @@ class ChatReader:
             elif isinstance(delta, Thought):
                 out += self._think(delta.text)
             else:
-                out += self._say(self._stops.feed(delta.text) if self._stops else delta.text)
+                results = self._results if self._tools else None  # before a call, it may be a text about them
+                out += self._until_stop(results.feed(delta.text) if results else delta.text)
         return out
+
+    def _until_stop(self, text: str) -> list[Delta]:
+        return self._say(self._stops.feed(text) if self._stops else text)
 
     def _say(self, text: str) -> list[Delta]:
         if not text:
@@ -252,6 +261,8 @@ class ChatReader:
                 self._thought.clear()
         if self._leaks:
             deltas += self._through_stops(self._leaks.close())
+        if self._results:
+            deltas += self._until_stop(self._results.close())
         if self._stops:
             deltas += self._say(self._stops.close())
         return deltas

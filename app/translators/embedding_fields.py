@@ -16,7 +16,7 @@ HANDLED = frozenset(
 )  # fmt: skip
 """Fields that are put in the model's terms one by one. All others are passed on as they came."""
 
-HARMLESS = frozenset({"user", "metadata", "safety_identifier"})
+HARMLESS = frozenset({"user", "metadata", "safety_identifier", "gateway"})
 """OpenAI's fields without a counterpart that don't change what an answer means."""
 
 REFUSED = frozenset({"text", "documents", "queries", "requests"})

@@ -19,7 +19,7 @@ PICTURES = frozenset({"image", "images", "image[]", "image_b64", "image_url", "m
 HARMLESS = frozenset(
     {
         "style", "background", "moderation", "user", "metadata", "safety_identifier", "input_fidelity", "complexity",
-        "frame_count", "svg",
+        "frame_count", "svg", "gateway",
     }
 )  # fmt: skip
 """OpenAI's fields without a counterpart."""

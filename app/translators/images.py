@@ -76,7 +76,8 @@ def from_replies(plan: Plan[Any], replies: Sequence[Reply]) -> tuple[list[bytes]
     usage = Usage(work.prompt_tokens, is_estimated=True)
     by_list = neurons_of(work, plan.context.model.price)
     for reply in replies:
-        usage += Usage(neurons=by_list if reply.neurons is None else reply.neurons)
+        is_priced = reply.neurons is None
+        usage += Usage(neurons=by_list if is_priced else reply.neurons, is_priced=is_priced)
     return [read_picture(reply.body) for reply in replies], usage
 
 

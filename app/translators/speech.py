@@ -143,6 +143,7 @@ def usage_of(plan: Plan[SpeechRequest], seconds: float = 0) -> Usage:
         estimate_tokens(plan.request.input),
         neurons=sum(costs) if costs else None,
         is_estimated=True,
+        is_priced=True,
         audio_seconds=seconds,
     )
 
@@ -152,7 +153,7 @@ def from_replies(plan: Plan[SpeechRequest], replies: Sequence[Reply]) -> tuple[l
     usage = usage_of(plan)
     charges = [reply.neurons for reply in replies if reply.neurons is not None]
     if len(charges) == len(replies):
-        usage = replace(usage, neurons=sum(charges))
+        usage = replace(usage, neurons=sum(charges), is_priced=False)
     return [audio_in(reply.body) for reply in replies], usage
 
 

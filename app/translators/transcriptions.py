@@ -273,7 +273,7 @@ def from_reply(plan: Plan[Any], sound: Sound, reply: Reply | None) -> Heard:
     return replace(
         heard,
         language=heard.language and (code_of(heard.language) or heard.language),
-        usage=Usage(neurons=neurons, audio_seconds=sound.duration_seconds),
+        usage=Usage(neurons=neurons, audio_seconds=sound.duration_seconds, is_priced=reply.neurons is None),
     )
 
 

@@ -8,6 +8,7 @@ from app.errors import BadRequestError
 from app.schemas.chat import ImageURL, Message, Part, ToolCall
 from app.translators.base import Context, Picture
 from app.translators.sources import asked_source
+from app.translators.tool_emulation import in_text
 
 Turn = dict[str, Any]
 
@@ -37,6 +38,8 @@ def to_turns(messages: list[Message], context: Context) -> list[Turn]:
     """
     system = [text for message in messages if _is_system(message) and (text := _text(message.get("content")))]
     turns = _conversation(messages, context)
+    if context.emulates_tools:
+        turns = in_text(turns)
     if system:
         turns.insert(0, {"role": "system" if turns else "user", "content": "\n\n".join(system)})
     if context.model.quirks.turns == "alternating":

@@ -18,6 +18,7 @@ from app.errors import (
     RateLimitError,
     RequestTooLargeError,
 )
+from app.upstream.failure_codes import ADVICE
 
 MAX_WAIT_SECONDS = 60
 """OpenAI's clients ignore a longer `Retry-After` or give up on it."""
@@ -106,8 +107,9 @@ def to_error(failure: Failure, *, is_ours: bool) -> APIStatusError:
     else:
         answer = ANSWERS[failure.kind]
         answer = answer._replace(code=ERROR_CODES.get(failure.code or 0, answer.code))
+    remedy = ADVICE.get(failure.code or 0) if is_ours and answer.message else None
     return answer.error(
-        answer.message or failure.message,
+        f"{answer.message} {remedy}" if remedy else answer.message or failure.message,
         param=answer.param or failure.param,
         code=answer.code,
         status=answer.status,

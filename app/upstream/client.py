@@ -1,18 +1,36 @@
 """WorkersAI: runs calls on Cloudflare. The one owner of retries: before the first byte, within one deadline."""
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from functools import lru_cache, partial
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import httpx2
 import orjson
 
 from app import __version__
-from app.calls import Account, Call, Failure, FailureKind, Reply
+from app.calls import Account, Call, Caller, Failure, FailureKind, Origin, Reply
+from app.metrics import Metrics
+from app.upstream.accounts import Accounts
 from app.upstream.failures import classify, classify_event, from_exception
+from app.upstream.gateway import (
+    Address,
+    Gateway,
+    addressed,
+    apart,
+    is_down,
+    is_misrouted,
+    is_provider_model,
+    told,
+    upstream_model,
+)
 from app.upstream.incoming import Events, Raw, failure_in, header_of, loaded, neurons_of, pieces_of, unwrapped
+
+logger = logging.getLogger("flarelay")
 
 T = TypeVar("T")
 
@@ -37,9 +55,21 @@ def leave_it(_call: Call, _outcome: Reply | Failure) -> Call | None:
     return None
 
 
+JSON = "application/json"
+
+COMMON = [
+    (b"accept", b"*/*"),
+    (b"accept-encoding", b"identity"),
+    (b"user-agent", b"flarelay/" + __version__.encode()),
+]
+
+Send = Callable[[Call, Caller, Account, Gateway | None], Awaitable[T]]
+"""One try."""
+
+
 @lru_cache(maxsize=1024)
-def _url(account: str, base_url: str, path: str) -> httpx2.URL:
-    return httpx2.URL(f"{base_url}/accounts/{account}/ai/{path}")
+def _url(text: str) -> httpx2.URL:
+    return httpx2.URL(text)
 
 
 class WorkersAI:
@@ -53,37 +83,44 @@ class WorkersAI:
         idle_timeout_seconds: float = 120,
         request_timeout_seconds: float = 600,
         max_tries: int = 3,
+        accounts: Accounts | None = None,
+        gateway: Gateway | None = None,
+        goes_past_gateway: bool = False,
+        metrics: Metrics | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`sleep` waits for so many seconds between two tries."""
+        """`goes_past_gateway`: calls go direct while the gateway is down. `sleep` waits for so many seconds between two
+        tries.
+        """
         self._transport = transport
+        self._accounts = accounts or Accounts()
+        self._gateway = gateway
+        self._goes_past_gateway = goes_past_gateway
+        self._metrics = metrics or Metrics()
+        self._told: set[str] = set()
         self._deadline_seconds = request_timeout_seconds
         self._max_tries = max_tries
         self._sleep = sleep
         self._stream_timeout = _timeout(connect_timeout_seconds, idle_timeout_seconds)
         self._whole_timeout = _timeout(connect_timeout_seconds, request_timeout_seconds)
 
-    async def run(self, call: Call, account: Account, again: Again = leave_it) -> tuple[Call, Reply]:
+    async def run(self, call: Call, caller: Caller, again: Again = leave_it) -> tuple[Call, Reply]:
         """The call that was answered, and its whole reply. Raises Failure.
 
         `again` may name another call to send instead, once, after a reply or a failure that this can mend.
         """
-        return await self._mend(self._run, call, account, again)
+        return await self._mend(self._run, call, caller, again)
 
-    async def open(self, call: Call, account: Account, again: Again = leave_it) -> "tuple[Call, Events | Reply]":
+    async def open(self, call: Call, caller: Caller, again: Again = leave_it) -> "tuple[Call, Events | Reply]":
         """As `run`, but with the call's events, the first of them already there, unless Cloudflare answers whole.
 
         The caller closes the events.
         """
-        return await self._mend(self._open, call, account, again)
+        return await self._mend(self._open, call, caller, again)
 
-    async def raw(self, path: str, content_type: str, content: bytes, account: Account) -> "Raw":
-        """Any run, with a body as it is and an answer as it comes. Raises Failure. The caller closes the answer."""
-        return await self._persist(partial(self._raw, path, content_type, content, account), self._deadline())
-
-    async def listen(self, call: Call, account: Account) -> "Raw":
-        """As `raw`, for a call whose answer is wanted as it comes."""
-        return await self.raw(call.path, call.content_type, _content(call), account)
+    async def listen(self, call: Call, caller: Caller) -> "Raw":
+        """As `run`, but with the answer as it comes, which the caller closes."""
+        return await self._persist(self._listen, call, caller, self._deadline())
 
     async def models(self, account: Account) -> list[dict[str, Any]]:
         """The models that the account can run, as `models/search` lists them. Raises Failure.
@@ -93,8 +130,8 @@ class WorkersAI:
         deadline = self._deadline()
         found: list[dict[str, Any]] = []
         for page in range(1, MOST_PAGES + 1):
-            get = partial(self._get, f"models/search?per_page=100&page={page}", account)
-            reply = await self._persist(get, deadline)
+            call = Call("", f"models/search?per_page=100&page={page}", {})
+            reply = await self._persist(self._get, call, Caller("", account), deadline)
             rows = reply.body if isinstance(reply.body, list) else []
             new = [row for row in rows if isinstance(row, dict) and row not in found]
             if not new:
@@ -102,12 +139,10 @@ class WorkersAI:
             found += new
         return found
 
-    async def _mend(
-        self, send: Callable[[Call, Account], Awaitable[T]], call: Call, account: Account, again: Again
-    ) -> tuple[Call, T]:
+    async def _mend(self, send: Send[T], call: Call, caller: Caller, again: Again) -> tuple[Call, T]:
         deadline = self._deadline()
         try:
-            outcome = await self._persist(partial(send, call, account), deadline)
+            outcome = await self._persist(send, call, caller, deadline)
         except Failure as failure:
             changed = again(call, failure)
             if changed is None:
@@ -116,38 +151,90 @@ class WorkersAI:
             changed = again(call, outcome) if isinstance(outcome, Reply) else None
             if changed is None:
                 return call, outcome
-        return changed, await self._persist(partial(send, changed, account), deadline)
+        if caller.gateway:
+            caller = replace(caller, gateway=apart(caller.gateway, "again"))
+        return changed, await self._persist(send, changed, caller, deadline)
 
-    async def _persist(self, attempt: Callable[[], Awaitable[T]], deadline: float) -> T:
-        """Try until it works, it makes no sense any more, or the time is up."""
+    async def _persist(self, send: Send[T], call: Call, caller: Caller, deadline: float) -> T:
+        """Try until it works, it makes no sense any more, or the time is up.
+
+        What another account may answer goes there at once; only when none is left it is waited for.
+        """
+        accounts, tries, tried = caller.accounts, 1, set[str]()
+        failure: Failure | None = None
         try:
             async with asyncio.timeout_at(deadline):
-                for tries in range(1, self._max_tries):
-                    try:
-                        return await attempt()
-                    except Failure as failure:
+                while True:
+                    account = self._accounts.choose(accounts, call.affinity, call.model, tried)
+                    if failure is not None and account.id in tried:
                         wait = _wait_seconds(failure, tries)
-                        if wait is None or _now() + wait >= deadline:
+                        if wait is None or tries == self._max_tries or _now() + wait >= deadline:
+                            raise failure
+                        tries, failure = tries + 1, None
+                        tried.clear()
+                        await self._sleep(wait)
+                    try:
+                        outcome = await self._routed(send, call, caller, account)
+                    except Failure as caught:
+                        self._metrics.upstream_failure(caught.kind, caught.code)
+                        tried.add(account.id)
+                        if failure is None or caught.is_retryable or not failure.is_retryable:
+                            failure = caught  # that one account is spent must not hide that another is only busy
+                        if not self._accounts.judge(account, caught, call.model) and not caught.is_retryable:
                             raise
-                    await self._sleep(wait)
-                return await attempt()
-        except TimeoutError as failure:
-            raise Failure(FailureKind.TIMEOUT, "Cloudflare did not answer in time.", status=504) from failure
+                    else:
+                        self._accounts.succeeded(account, call.model)
+                        return outcome
+        except TimeoutError as late:
+            raise Failure(FailureKind.TIMEOUT, "Cloudflare did not answer in time.", status=504) from late
 
     def _deadline(self) -> float:
         return _now() + self._deadline_seconds
 
-    async def _run(self, call: Call, account: Account) -> Reply:
-        response = await self._send(_post(call, account, self._whole_timeout))
-        return _reply(response, await _body(response))
+    async def _routed(self, send: Send[T], call: Call, caller: Caller, account: Account) -> T:
+        """Through the gateway, if there is one; past it while it is down, if that is wanted."""
+        if self._gateway is None:
+            return await send(call, caller, account, None)
+        try:
+            return await self._through(self._gateway, send, call, caller, account)
+        except Failure as failure:
+            if not self._goes_past_gateway or not is_down(failure) or is_provider_model(call.model):
+                raise
+            logger.warning("gateway", extra={"fields": {"reason": failure.message, "code": failure.code}})
+        return await send(call, caller, account, None)
 
-    async def _open(self, call: Call, account: Account) -> "Events | Reply":
+    async def _through(self, gateway: Gateway, send: Send[T], call: Call, caller: Caller, account: Account) -> T:
+        """By the path that the gateway's host knows: the other one is tried once, and kept if it is known."""
+        try:
+            return await send(call, caller, account, gateway)
+        except Failure as failure:
+            if gateway.route != "host" or not call.path.startswith("run/") or not is_misrouted(failure):
+                raise
+        other = replace(gateway, has_run=not gateway.has_run)
+        try:
+            outcome = await send(call, caller, account, other)
+        except Failure as failure:
+            if not is_misrouted(failure):
+                self._gateway = other
+            raise
+        self._gateway = other
+        return outcome
+
+    async def _run(self, call: Call, caller: Caller, account: Account, gateway: Gateway | None) -> Reply:
+        with self._accounts.lease(account):
+            response = await self._post(call, caller, account, gateway, self._whole_timeout)
+            return _reply(response, await _body(response), _origin(account, response, gateway))
+
+    async def _open(self, call: Call, caller: Caller, account: Account, gateway: Gateway | None) -> "Events | Reply":
         if not call.stream:
-            return await self._run(call, account)
-        response = await self._send(_post(call, account, self._stream_timeout))
-        if response.status_code != 200 or b"json" in header_of(response, b"content-type").lower():
-            return _reply(response, await _body(response))
-        events = Events(response)
+            return await self._run(call, caller, account, gateway)
+        with ExitStack() as held:
+            held.enter_context(self._accounts.lease(account))
+            response = await self._post(call, caller, account, gateway, self._stream_timeout)
+            origin = _origin(account, response, gateway)
+            if response.status_code != 200 or b"json" in header_of(response, b"content-type").lower():
+                return _reply(response, await _body(response), origin)
+            events = Events(response, origin, held.pop_all().close)
         try:
             await events.start()
         except BaseException:
@@ -155,22 +242,51 @@ class WorkersAI:
             raise
         return events
 
-    async def _raw(self, path: str, content_type: str, content: bytes, account: Account) -> "Raw":
-        headers = [(b"content-type", content_type.encode())]
-        timeout = self._stream_timeout if b'"stream"' in content else self._whole_timeout
-        response = await self._send(_request("POST", path, account, timeout, headers, content))
-        if response.status_code != 200:
-            raise classify(response.status_code, response.headers, await _body(response))
-        answer = Raw(response)
-        if b"json" in answer.content_type.lower():
-            answer.body = await _body(response)
-            if failure := failure_in(answer.body):
-                raise failure
+    async def _listen(self, call: Call, caller: Caller, account: Account, gateway: Gateway | None) -> "Raw":
+        timeout = self._stream_timeout if call.stream else self._whole_timeout
+        with ExitStack() as held:
+            held.enter_context(self._accounts.lease(account))
+            response = await self._post(call, caller, account, gateway, timeout)
+            if response.status_code != 200:
+                raise classify(response.status_code, response.headers, await _body(response))
+            body = None
+            if b"json" in header_of(response, b"content-type").lower():
+                body = await _body(response)
+                if failure := failure_in(body):
+                    raise failure
+                held.close()
+            answer = Raw(response, _origin(account, response, gateway), held.pop_all().close)
+        answer.body = body
         return answer
 
-    async def _get(self, path: str, account: Account) -> Reply:
-        response = await self._send(_request("GET", path, account, self._whole_timeout))
-        return _reply(response, await _body(response))
+    async def _get(self, call: Call, _caller: Caller, account: Account, _gateway: Gateway | None) -> Reply:
+        address = addressed(account, call.path, None, {})
+        response = await self._send(_request("GET", address, self._whole_timeout))
+        return _reply(response, await _body(response), Origin(account.id))
+
+    async def _post(
+        self, call: Call, caller: Caller, account: Account, gateway: Gateway | None, extensions: dict[str, Any]
+    ) -> httpx2.Response:
+        address = addressed(
+            account,
+            call.path,
+            gateway,
+            caller.gateway,
+            model=call.model,
+            is_raw=call.content_type != JSON,
+            tenant=caller.name,
+        )
+        if address.is_detour:
+            self._tell_once("Files and forms go to Cloudflare past the AI Gateway, which spoils them")
+        headers = [(b"content-type", call.content_type.encode())]
+        if call.affinity:
+            headers.append((b"x-session-affinity", call.affinity.encode()))
+        return await self._send(_request("POST", address, extensions, headers, _content(call, gateway)))
+
+    def _tell_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            logger.info(text)
 
     async def _send(self, request: httpx2.Request) -> httpx2.Response:
         try:
@@ -187,53 +303,51 @@ def _timeout(connect: float, read: float) -> dict[str, Any]:
     return {"timeout": {"connect": connect, "read": read, "write": read, "pool": connect}}
 
 
-def _content(call: Call) -> bytes:
+def _content(call: Call, gateway: Gateway | None) -> bytes:
+    body = call.body
+    if is_provider_model(call.model):
+        body = body | {"model": upstream_model(call.model, gateway)}
     try:
-        return orjson.dumps(call.body) if call.content is None else call.content
+        return orjson.dumps(body) if call.content is None else call.content
     except orjson.JSONEncodeError as failure:  # numbers of more than 64 bits, or too many levels
         raise Failure(FailureKind.BAD_REQUEST, f"The request can't be sent: {failure}.", status=400) from failure
 
 
-def _post(call: Call, account: Account, extensions: dict[str, Any]) -> httpx2.Request:
-    headers = [(b"content-type", call.content_type.encode())]
-    if call.affinity:
-        headers.append((b"x-session-affinity", call.affinity.encode()))
-    return _request("POST", call.path, account, extensions, headers, _content(call))
-
-
 def _request(
     method: str,
-    path: str,
-    account: Account,
+    address: Address,
     extensions: dict[str, Any],
     headers: Sequence[tuple[bytes, bytes]] = (),
     content: bytes | None = None,
 ) -> httpx2.Request:
-    common = [
-        (b"authorization", b"Bearer " + account.token.encode()),
-        (b"accept", b"*/*"),
-        (b"accept-encoding", b"identity"),
-        (b"user-agent", b"flarelay/" + __version__.encode()),
-    ]
-    cached_url = _url if "?" not in path else _url.__wrapped__  # queries are callers' own, and without end
-    url = cached_url(account.id, account.base_url, path)
-    return httpx2.Request(method, url, headers=[*headers, *common], content=content, extensions=extensions)
+    cached_url = _url if "?" not in address.url else _url.__wrapped__  # queries are callers' own, and without end
+    return httpx2.Request(
+        method,
+        cached_url(address.url),
+        headers=[*headers, *COMMON, *address.headers],
+        content=content,
+        extensions=extensions,
+    )
 
 
-def _reply(response: httpx2.Response, body: bytes) -> Reply:
+def _origin(account: Account, response: httpx2.Response, gateway: Gateway | None) -> Origin:
+    return Origin(account.id, told(response.headers.raw) if gateway else ())
+
+
+def _reply(response: httpx2.Response, body: bytes, origin: Origin) -> Reply:
     """The reply in a response. Raises Failure if it is one, or nothing that can be read."""
     if response.status_code != 200:
         raise classify(response.status_code, response.headers, body)
     content_type = header_of(response, b"content-type").lower()
     if content_type.startswith(BINARY):
-        return Reply(body, body, neurons_of(response))
+        return Reply(body, body, neurons_of(response), origin)
     if b"json" not in content_type:
         raise Failure(FailureKind.BROKEN, "Cloudflare answered in an unexpected form.", status=502)
     value = loaded(body)
     failure = classify_event(value)
     if failure:
         raise failure
-    return Reply(unwrapped(value), body, neurons_of(response))
+    return Reply(unwrapped(value), body, neurons_of(response), origin)
 
 
 def _wait_seconds(failure: Failure, tries: int) -> float | None:

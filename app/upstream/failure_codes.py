@@ -71,6 +71,30 @@ CODES: dict[int, FailureKind] = {
     7013: FailureKind.SERVER,  # guardrails unavailable
 }
 
+ADVICE: dict[int, str] = {
+    2001: "The account has no AI Gateway of this name: create it in the Cloudflare dashboard, or correct "
+    "AI_GATEWAY_ID.",
+    2003: "This is the rate limit of the AI Gateway, which is set in the Cloudflare dashboard.",
+    2008: "AI Gateway does not know this provider: write the model as `provider/model`.",
+    2009: "AI Gateway did not accept the token: AI_GATEWAY_TOKEN has to be an API token with the permission AI Gateway "
+    "Run; without it, the account's own token has to have that permission.",
+    2016: "The guardrails of the AI Gateway blocked the prompt.",
+    2017: "The guardrails of the AI Gateway blocked the answer.",
+    2018: "Cloudflare limits the pace of models that it pays for (Unified Billing): wait, or store a key of the "
+    "provider in the AI Gateway.",
+    2021: "There is no money left for models of other providers (Unified Billing): top it up in the Cloudflare "
+    "dashboard, or store a key of the provider in the AI Gateway.",
+    2029: "The data loss prevention (DLP) of the AI Gateway blocked the request.",
+    2030: "The data loss prevention (DLP) of the AI Gateway blocked the answer.",
+    2040: "The AI Gateway has no stored key of this name: add it in the Cloudflare dashboard (Provider Keys).",
+    2041: "This is a spend limit of the AI Gateway, which is set in the Cloudflare dashboard.",
+    7000: "Either the account id (CLOUDFLARE_ACCOUNT_ID) or the name of the model is wrong.",
+    7003: "Either the account id (CLOUDFLARE_ACCOUNT_ID) or the name of the model is wrong.",
+    10000: "The API token is wrong, of another account, or lacks the permission Workers AI Read and Edit (with an AI "
+    "Gateway, AI Gateway Run too): check CLOUDFLARE_API_TOKEN.",
+}
+"""What Cloudflare's few words mean, and what to set; said after them."""
+
 WRAPPERS = {3030, 5006, 8001, 8006, 8007}
 """Codes that say no more than "refused": the words of the message come first."""
 

@@ -10,7 +10,7 @@ import httpx2
 import orjson
 
 from app.calls import Failure, FailureKind
-from app.upstream.failure_codes import CODES, NAMES, RETRYABLE, STATUSES, TEXTS, WRAPPERS
+from app.upstream.failure_codes import ADVICE, CODES, NAMES, RETRYABLE, STATUSES, TEXTS, WRAPPERS
 
 MAX_MESSAGE_CHARACTERS = 1000
 MAX_TEXT_CHARACTERS = 20_000
@@ -77,7 +77,7 @@ def classify(status: int, headers: Mapping[str, str], body: Any, *, now: datetim
     is_context = kind is FailureKind.CONTEXT_LENGTH
     return Failure(
         kind,
-        _clean(report.message) or SENTENCES[kind],
+        _advised(_clean(report.message), report.code) or SENTENCES[kind],
         status=status,
         code=report.code,
         param=report.param or (_field(report.message) if kind is FailureKind.BAD_REQUEST else None),
@@ -291,6 +291,13 @@ def _clean(message: str) -> str | None:
         text = text[: MAX_MESSAGE_CHARACTERS - 1] + "…"
     lowered = text.lower().replace("\u0307", "")  # Go lowers İ to i, Python to i and a combining dot
     return None if any(killer in lowered for killer in CHANNEL_KILLERS) else text
+
+
+def _advised(text: str | None, code: int | None) -> str | None:
+    advice = ADVICE.get(code or 0)
+    if text and advice:
+        return f"{text} {advice}" if text[-1] in ".!?…" else f"{text}. {advice}"
+    return text or advice
 
 
 def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

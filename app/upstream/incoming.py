@@ -1,21 +1,30 @@
 """What comes back from Cloudflare, as it comes: events in batches, or an answer in its own form."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import Any
 
 import httpx2
 import orjson
 
-from app.calls import Failure, FailureKind
+from app.calls import NOWHERE, Failure, FailureKind, Origin
 from app.upstream.events import EventDecoder
 from app.upstream.failures import classify_event, from_exception
+
+
+def _nothing() -> None:
+    return
 
 
 class Raw:
     """An answer as it came: JSON whole, in `body`; events and binaries piece by piece, by iteration."""
 
-    def __init__(self, response: httpx2.Response) -> None:
+    def __init__(
+        self, response: httpx2.Response, origin: Origin = NOWHERE, release: Callable[[], None] = _nothing
+    ) -> None:
+        """`release` is called when the answer is over, at least once."""
         self._response = response
+        self._release = release
+        self.origin = origin
         self.content_type = header_of(response, b"content-type")
         self.neurons = neurons_of(response)
         self.body: bytes | None = None
@@ -31,14 +40,20 @@ class Raw:
             await self.aclose()
 
     async def aclose(self) -> None:
+        self._release()
         await self._response.aclose()
 
 
 class Events:
     """The events of one answer, in the batches that they arrive in. Raises Failure, also for one told in an event."""
 
-    def __init__(self, response: httpx2.Response) -> None:
+    def __init__(
+        self, response: httpx2.Response, origin: Origin = NOWHERE, release: Callable[[], None] = _nothing
+    ) -> None:
+        """`release` is called when the answer is over, at least once."""
         self._response = response
+        self._release = release
+        self.origin = origin
         self._pieces = aiter(pieces_of(response))
         self._decoder = EventDecoder()
         self._failure: Failure | None = None
@@ -71,6 +86,7 @@ class Events:
     async def aclose(self) -> None:
         """End the answer at once, wherever it is: tokens that nobody reads are billed all the same."""
         self._is_over, self._failure = True, None
+        self._release()
         await self._response.aclose()
 
     async def _decoded(self) -> list[bytes]:

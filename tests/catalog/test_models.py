@@ -249,3 +249,38 @@ def test_an_alias_with_wrong_options_is_told_what_it_may_have(options: dict[str,
 def test_an_alias_needs_a_picture_model_that_there_is() -> None:
     with pytest.raises(ValueError, match="MODEL_ALIASES: 'mine'"):
         Catalog.load({"mine": {"model": "gpt-4o", "picture_model": "nothing"}})
+
+
+def of_others(name: str) -> bool:
+    return name.startswith(("openai/", "workers-ai/@"))
+
+
+def test_a_model_of_another_provider_is_reached_through_a_gateway() -> None:
+    catalog = Catalog.load({"mine": "openai/gpt-4.1"}, is_foreign=of_others, has_gateway=True)
+    for name in ("openai/gpt-4.1", "mine"):
+        model = catalog.resolve(name)
+        assert (model.id, model.task, model.is_foreign, model.can("vision")) == (
+            *("openai/gpt-4.1", "text-generation", True, True),
+        )
+    assert catalog.resolve("openai/gpt-oss-20b").id == "@cf/openai/gpt-oss-20b"
+    with pytest.raises(ModelNotFoundError, match="does not exist"):
+        catalog.resolve("nobody/nothing")
+
+
+def test_a_chat_model_of_cloudflares_may_be_named_as_the_gateway_does() -> None:
+    catalog = Catalog.load(is_foreign=of_others, has_gateway=True)
+    native = catalog.resolve("@cf/meta/llama-3.3-70b-instruct-fp8-fast")
+    model = catalog.resolve(f"workers-ai/{native.id}")
+    assert (model.id, model.input_shape, model.output_shape, model.is_foreign) == (
+        *(f"workers-ai/{native.id}", "chat-completions", "openai-choices", False),
+    )
+    assert (model.price, model.context_window) == (native.price, native.context_window)
+    assert catalog.resolve("workers-ai/@cf/baai/bge-m3") == catalog.resolve("@cf/baai/bge-m3")
+    with pytest.raises(ModelNotFoundError):
+        catalog.resolve("workers-ai/@xx/y")
+
+
+@pytest.mark.parametrize("name", ["openai/gpt-4.1", "workers-ai/@cf/baai/bge-m3"])
+def test_without_a_gateway_it_is_said_what_to_set(name: str) -> None:
+    with pytest.raises(ModelNotFoundError, match="AI_GATEWAY_ID is not set"):
+        Catalog.load(is_foreign=of_others).resolve(name)

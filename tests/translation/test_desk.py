@@ -14,8 +14,8 @@ from app.translation.engines import Engine, Engines
 from app.translation.mending import Mender
 from app.translation.wishes import Direction, Manner, Translation, Wish
 from tests.translation.test_engines import engines as real_engines
-from tests.translation.test_flights import DEADLINE_SECONDS, steps, tasks_left
 from tests.translation.test_mending import ACCOUNT, CALLER, ONE, OTHER, FakeEngine, chatty, failing, spoken
+from tests.upstream.test_flights import DEADLINE_SECONDS, steps, tasks_left
 
 pytestmark = pytest.mark.anyio
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.translation.packs import Packer
-from tests.translation.test_flights import DEADLINE_SECONDS, steps, tasks_left
+from tests.upstream.test_flights import DEADLINE_SECONDS, steps, tasks_left
 
 pytestmark = pytest.mark.anyio
 

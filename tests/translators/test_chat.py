@@ -359,10 +359,11 @@ def test_tools_of_other_kinds_are_named() -> None:
 
 @pytest.mark.parametrize(("fields", "param"), [({"tools": TOOLS}, "tools"), ({"functions": [WEATHER]}, "functions")])
 def test_a_model_without_tools_says_so(fields: dict[str, Any], param: str) -> None:
+    context = a_context(PLAIN, tool_emulation=False)
     with pytest.raises(BadRequestError, match="can't call tools") as caught:
-        a_plan(PLAIN, **fields)
+        chat.to_plan(a_request(**fields), context)
     assert (caught.value.param, caught.value.code) == (param, "unsupported_parameter")
-    a_plan(PLAIN, tools=TOOLS, tool_choice="none")
+    chat.to_plan(a_request(tools=TOOLS, tool_choice="none"), context)
     a_plan(Model("@cf/new/unknown", "text-generation"), **fields)
 
 

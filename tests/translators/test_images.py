@@ -187,6 +187,6 @@ def test_usage_is_the_prompt_and_the_charge_of_each_picture() -> None:
     plan = a_plan(SCHNELL, n=2)
     pictures, usage = from_replies(plan, [Reply(PNG), Reply({"image": base64.b64encode(JPEG).decode()}, neurons=100)])
     assert pictures == [PNG, JPEG]
-    assert usage == Usage(2, neurons=pytest.approx(272.8), is_estimated=True)  # type: ignore[arg-type]
+    assert usage == Usage(2, neurons=pytest.approx(272.8), is_estimated=True, is_priced=True)  # type: ignore[arg-type]
     assert from_replies(a_plan(SDXL), [Reply(PNG)])[1].neurons is None
     assert from_replies(a_plan(NEW), [Reply(PNG)])[1].neurons is None

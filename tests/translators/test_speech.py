@@ -135,9 +135,13 @@ def near(neurons: float) -> Any:
 
 
 def test_usage_is_characters_or_minutes_by_the_price_list() -> None:
-    assert usage_of(a_plan(AURA), 2.5) == Usage(3, neurons=near(0.012 * 1363.64), is_estimated=True, audio_seconds=2.5)
+    assert usage_of(a_plan(AURA), 2.5) == Usage(
+        3, neurons=near(0.012 * 1363.64), is_estimated=True, audio_seconds=2.5, is_priced=True
+    )
     assert usage_of(a_plan(AURA, input=LONG)).neurons == near(2.998 * 1363.64)
-    assert usage_of(a_plan(MELO), 90) == Usage(3, neurons=near(1.5 * 18.63), is_estimated=True, audio_seconds=90)
+    assert usage_of(a_plan(MELO), 90) == Usage(
+        3, neurons=near(1.5 * 18.63), is_estimated=True, audio_seconds=90, is_priced=True
+    )
     assert usage_of(a_plan(MELO)).neurons is None
     assert usage_of(a_plan(NEW), 90).neurons is None
 

@@ -8,9 +8,10 @@ import httpx2
 import orjson
 import pytest
 
-from app.calls import Account, Call
+from app.calls import Account, Call, Caller
 
 ACCOUNT = Account("acc0", "token-of-acc0", "https://cloudflare.test/client/v4")
+CALLER = Caller("tester", ACCOUNT)
 MODEL = "@cf/meta/llama-3.2-3b-instruct"
 RUN = Call(MODEL, f"run/{MODEL}", {"prompt": "hi"})
 STREAM = Call(MODEL, f"run/{MODEL}", {"prompt": "hi", "stream": True}, stream=True)

@@ -13,7 +13,7 @@ from app.upstream.batches import MOST_AT_ONCE, Batch, close, in_order, merge, op
 from app.upstream.client import WorkersAI
 from app.upstream.incoming import Events
 from tests.upstream.replaying import (
-    ACCOUNT,
+    CALLER,
     DEADLINE_SECONDS,
     RUN,
     STREAM,
@@ -40,7 +40,7 @@ async def _no_task_is_left() -> AsyncGenerator[None]:
 
 
 async def events_of(response: httpx2.Response) -> Events:
-    _, events = await WorkersAI(Replaying(response)).open(STREAM, ACCOUNT)
+    _, events = await WorkersAI(Replaying(response)).open(STREAM, CALLER)
     assert isinstance(events, Events)
     return events
 
@@ -115,7 +115,7 @@ class TestTogether:
 class TestOpening:
     async def test_it_gives_each_call_with_its_answer(self) -> None:
         workers = WorkersAI(Replaying(streamed(frames("a")), whole({"response": "b"})))
-        opened = await open_together([workers.open(STREAM, ACCOUNT), workers.open(RUN, ACCOUNT)])
+        opened = await open_together([workers.open(STREAM, CALLER), workers.open(RUN, CALLER)])
         (first, events), (second, reply) = opened
         assert (first, second) == (STREAM, RUN)
         assert isinstance(events, Events)
@@ -131,7 +131,7 @@ class TestOpening:
 
         workers = WorkersAI(Replaying(response, whole({}), fail))
         with pytest.raises(Failure) as caught:
-            await open_together([workers.open(STREAM, ACCOUNT) for _ in range(3)])
+            await open_together([workers.open(STREAM, CALLER) for _ in range(3)])
         assert caught.value.kind is FailureKind.MODEL_NOT_FOUND
         assert is_closed(response)
 
@@ -143,7 +143,7 @@ class TestOpening:
             return await never(None)
 
         workers = WorkersAI(Replaying(ready, silent, hang))
-        await cancelled(open_together([workers.open(STREAM, ACCOUNT) for _ in range(3)]), is_asked)
+        await cancelled(open_together([workers.open(STREAM, CALLER) for _ in range(3)]), is_asked)
         assert is_closed(ready)
         assert is_closed(silent)
 

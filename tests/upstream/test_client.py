@@ -1,6 +1,7 @@
 """WorkersAI over a transport that replays answers: what is sent, how it is read, and what is tried again."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,11 +11,14 @@ import orjson
 import pytest
 
 from app import __version__
-from app.calls import Call, Failure, FailureKind, Reply
+from app.calls import Account, Call, Caller, Failure, FailureKind, Reply
+from app.upstream.accounts import Accounts
 from app.upstream.client import LARGEST_REPLY, LONGEST_WAIT_SECONDS, MOST_PAGES, WorkersAI
+from app.upstream.gateway import Gateway
 from app.upstream.incoming import Events, Raw
 from tests.upstream.replaying import (
     ACCOUNT,
+    CALLER,
     DEADLINE_SECONDS,
     MODEL,
     RUN,
@@ -44,11 +48,11 @@ def client(*outcomes: Any, **options: Any) -> tuple[WorkersAI, Replaying, Sleepe
 
 
 async def run(*outcomes: Any, call: Call = RUN, **options: Any) -> Reply:
-    return (await client(*outcomes, **options)[0].run(call, ACCOUNT))[1]
+    return (await client(*outcomes, **options)[0].run(call, CALLER))[1]
 
 
 async def opened(*outcomes: Any, call: Call = STREAM, **options: Any) -> Events:
-    _, events = await client(*outcomes, **options)[0].open(call, ACCOUNT)
+    _, events = await client(*outcomes, **options)[0].open(call, CALLER)
     assert isinstance(events, Events)
     return events
 
@@ -77,7 +81,7 @@ class TestRequest:
     )
     async def test_a_call_is_one_post(self, path: str, url: str) -> None:
         workers, transport, _ = client(whole(OK))
-        await workers.run(Call(MODEL, path, {"prompt": "é", "n": 1}), ACCOUNT)
+        await workers.run(Call(MODEL, path, {"prompt": "é", "n": 1}), CALLER)
         (request,) = transport.requests
         assert request.method == "POST"
         assert f"https://cloudflare.test{request.url.raw_path.decode()}" == url
@@ -94,12 +98,12 @@ class TestRequest:
 
     async def test_the_affinity_is_a_header(self) -> None:
         workers, transport, _ = client(whole(OK))
-        await workers.run(replace(RUN, affinity="abc"), ACCOUNT)
+        await workers.run(replace(RUN, affinity="abc"), CALLER)
         assert transport.requests[0].headers["x-session-affinity"] == "abc"
 
     async def test_the_token_is_in_the_authorization_only(self) -> None:
         workers, transport, _ = client(whole(OK))
-        await workers.run(RUN, ACCOUNT)
+        await workers.run(RUN, CALLER)
         (request,) = transport.requests
         headers = request.headers
         del headers["authorization"]
@@ -110,8 +114,8 @@ class TestRequest:
         workers, transport, _ = client(
             whole(OK), streamed(frames({})), whole({"result": [], "success": True}), **options
         )
-        await workers.run(RUN, ACCOUNT)
-        await workers.open(STREAM, ACCOUNT)
+        await workers.run(RUN, CALLER)
+        await workers.open(STREAM, CALLER)
         await workers.models(ACCOUNT)
         whole_timeout = {"connect": 1, "read": 30, "write": 30, "pool": 1}
         assert [request.extensions["timeout"] for request in transport.requests] == [
@@ -123,7 +127,7 @@ class TestRequest:
     async def test_a_body_that_is_no_json_is_refused(self) -> None:
         workers, transport, _ = client()
         with pytest.raises(Failure, match="64-bit") as caught:
-            await workers.run(Call(MODEL, f"run/{MODEL}", {"top_k": 2**70}), ACCOUNT)
+            await workers.run(Call(MODEL, f"run/{MODEL}", {"top_k": 2**70}), CALLER)
         assert caught.value.kind is FailureKind.BAD_REQUEST
         assert transport.requests == []
 
@@ -180,7 +184,7 @@ class TestReply:
     @pytest.mark.parametrize("call", [RUN, STREAM], ids=["run", "stream"])
     async def test_a_200_may_be_a_failure(self, answered: Any, kind: FailureKind, call: Call) -> None:
         with pytest.raises(Failure) as caught:
-            await client(whole(answered), max_tries=1)[0].open(call, ACCOUNT)
+            await client(whole(answered), max_tries=1)[0].open(call, CALLER)
         assert caught.value.kind is kind
 
     @pytest.mark.parametrize(
@@ -224,13 +228,13 @@ class TestStream:
         assert await read(await opened(answer(frames(1), content_type=content_type))) == [b"1"]
 
     async def test_json_is_a_whole_reply(self) -> None:
-        call, reply = await client(whole(OK))[0].open(STREAM, ACCOUNT)
+        call, reply = await client(whole(OK))[0].open(STREAM, CALLER)
         assert isinstance(reply, Reply)
         assert (call, reply.body) == (STREAM, {"response": "hello"})
 
     async def test_a_call_that_asks_for_none_is_run(self) -> None:
         workers, transport, _ = client(whole(OK))
-        _, reply = await workers.open(RUN, ACCOUNT)
+        _, reply = await workers.open(RUN, CALLER)
         assert isinstance(reply, Reply)
         assert transport.requests[0].extensions["timeout"]["read"] == 600
 
@@ -275,7 +279,7 @@ class TestStream:
     async def test_one_that_breaks_off_is_broken_after_its_events(self) -> None:
         response = streamed(frames("a"), httpx2.RemoteProtocolError("gone"), frames("b"))
         workers, transport, _ = client(response)
-        _, events = await workers.open(STREAM, ACCOUNT)
+        _, events = await workers.open(STREAM, CALLER)
         assert isinstance(events, Events)
         with pytest.raises(Failure) as caught:
             await anext(events)
@@ -346,7 +350,7 @@ class TestRetries:
         outcomes = [outcome() for _ in range(tries)]
         workers, transport, sleeper = client(*outcomes)
         with pytest.raises(Failure) as caught:
-            await workers.open(call, ACCOUNT)
+            await workers.open(call, CALLER)
         assert caught.value.kind is kind
         assert (len(transport.requests), len(sleeper.waits)) == (tries, tries - 1)
         assert all(body_of(each).closed.is_set() for each in outcomes if isinstance(each, httpx2.Response))
@@ -379,25 +383,25 @@ class TestRetries:
     async def test_waits_double(self, max_tries: int, waits: list[float]) -> None:
         workers, _, sleeper = client(*(failed(*BUSY) for _ in range(max_tries)), max_tries=max_tries)
         with pytest.raises(Failure):
-            await workers.run(RUN, ACCOUNT)
+            await workers.run(RUN, CALLER)
         assert sleeper.waits == [pytest.approx(wait, rel=0.25) for wait in waits]
 
     async def test_a_retry_after_is_honoured(self) -> None:
         workers, _, sleeper = client(failed(*BUSY, retry_after="7"), failed(*BUSY, retry_after="0"), whole(OK))
-        await workers.run(RUN, ACCOUNT)
+        await workers.run(RUN, CALLER)
         assert sleeper.waits == [7, pytest.approx(1, rel=0.25)]
 
     async def test_a_long_retry_after_is_left_to_the_client(self) -> None:
         seconds = int(LONGEST_WAIT_SECONDS) + 1
         workers, transport, sleeper = client(failed(*BUSY, retry_after=str(seconds)))
         with pytest.raises(Failure) as caught:
-            await workers.run(RUN, ACCOUNT)
+            await workers.run(RUN, CALLER)
         assert (caught.value.retry_after_seconds, len(transport.requests), sleeper.waits) == (seconds, 1, [])
 
     async def test_a_wait_past_the_deadline_is_left_to_the_client(self) -> None:
         workers, _, sleeper = client(failed(*BUSY, retry_after="10"), request_timeout_seconds=9)
         with pytest.raises(Failure) as caught:
-            await workers.run(RUN, ACCOUNT)
+            await workers.run(RUN, CALLER)
         assert (caught.value.kind, caught.value.retry_after_seconds, sleeper.waits) == (FailureKind.CAPACITY, 10, [])
 
     async def test_the_deadline_ends_a_wait(self) -> None:
@@ -436,7 +440,7 @@ class TestCancellation:
             await asyncio.Event().wait()
 
         workers, transport, _ = client(failed(*BUSY), sleep=sleep)
-        await cancelled(workers.run(RUN, ACCOUNT), is_waiting)
+        await cancelled(workers.run(RUN, CALLER), is_waiting)
         assert len(transport.requests) == 1
 
     @pytest.mark.parametrize("call", [RUN, STREAM], ids=["run", "stream"])
@@ -448,7 +452,7 @@ class TestCancellation:
             return await never(request)
 
         workers, transport, _ = client(hang)
-        await cancelled(workers.open(call, ACCOUNT), is_asked)
+        await cancelled(workers.open(call, CALLER), is_asked)
         assert len(transport.requests) == 1
 
     @pytest.mark.parametrize("response", [lambda: answer(b"{", asyncio.Event()), lambda: streamed(asyncio.Event())])
@@ -471,7 +475,7 @@ class TestSecondCalls:
     async def test_a_failure_may_be_mended(self) -> None:
         workers, transport, _ = client(failed(5021, 413), whole(OK))
         seen: list[Any] = []
-        call, reply = await workers.run(RUN, ACCOUNT, self.again(seen, self.OTHER))
+        call, reply = await workers.run(RUN, CALLER, self.again(seen, self.OTHER))
         assert (call, reply.body) == (self.OTHER, {"response": "hello"})
         assert seen == [(RUN, FailureKind.CONTEXT_LENGTH)]
         assert transport.bodies == [{"prompt": "hi"}, {"prompt": "other"}]
@@ -479,7 +483,7 @@ class TestSecondCalls:
     async def test_a_reply_may_be_mended(self) -> None:
         workers, transport, _ = client(whole({}), streamed(frames("a")))
         seen: list[Any] = []
-        call, events = await workers.open(STREAM, ACCOUNT, self.again(seen, replace(self.OTHER, stream=True)))
+        call, events = await workers.open(STREAM, CALLER, self.again(seen, replace(self.OTHER, stream=True)))
         assert isinstance(events, Events)
         assert (call.body, events.first, seen) == ({"prompt": "other"}, [b'"a"'], [(STREAM, {})])
         assert len(transport.requests) == 2
@@ -487,22 +491,22 @@ class TestSecondCalls:
     async def test_what_need_not_be_mended_is_left(self) -> None:
         seen: list[Any] = []
         workers, _, _ = client(whole(OK), failed(5007, 400))
-        call, _reply = await workers.run(RUN, ACCOUNT, self.again(seen, None))
+        call, _reply = await workers.run(RUN, CALLER, self.again(seen, None))
         assert call is RUN
         with pytest.raises(Failure):
-            await workers.run(RUN, ACCOUNT, self.again(seen, None))
+            await workers.run(RUN, CALLER, self.again(seen, None))
         assert seen == [(RUN, {"response": "hello"}), (RUN, FailureKind.MODEL_NOT_FOUND)]
 
     async def test_events_are_not_mended(self) -> None:
         seen: list[Any] = []
-        call, _events = await client(streamed(frames("a")))[0].open(STREAM, ACCOUNT, self.again(seen, self.OTHER))
+        call, _events = await client(streamed(frames("a")))[0].open(STREAM, CALLER, self.again(seen, self.OTHER))
         assert (call, seen) == (STREAM, [])
 
     async def test_the_second_call_is_the_last(self) -> None:
         seen: list[Any] = []
         workers, transport, sleeper = client(failed(5021, 413), failed(*BUSY), failed(5021, 413))
         with pytest.raises(Failure) as caught:
-            await workers.run(RUN, ACCOUNT, self.again(seen, self.OTHER))
+            await workers.run(RUN, CALLER, self.again(seen, self.OTHER))
         assert caught.value.kind is FailureKind.CONTEXT_LENGTH
         assert (len(transport.requests), len(sleeper.waits), len(seen)) == (3, 1, 1)
 
@@ -513,7 +517,7 @@ class TestSecondCalls:
 
         workers, transport, sleeper = client(slow, failed(*BUSY, retry_after="10"), request_timeout_seconds=10.1)
         with pytest.raises(Failure) as caught:
-            await workers.run(RUN, ACCOUNT, self.again([], self.OTHER))
+            await workers.run(RUN, CALLER, self.again([], self.OTHER))
         assert caught.value.kind is FailureKind.CAPACITY
         assert (len(transport.requests), sleeper.waits) == (2, [])
 
@@ -522,7 +526,8 @@ class TestRaw:
     @staticmethod
     async def asked(response: Any, **options: Any) -> tuple[Raw, httpx2.Request]:
         workers, transport, _ = client(response, **options)
-        raw = await workers.raw(f"run/{MODEL}?queueRequest=true", "audio/wav", b"RIFF", ACCOUNT)
+        call = Call(MODEL, f"run/{MODEL}?queueRequest=true", {}, content=b"RIFF", content_type="audio/wav")
+        raw = await workers.listen(call, CALLER)
         return raw, transport.requests[0]
 
     async def test_a_body_goes_as_it_is(self) -> None:
@@ -596,14 +601,272 @@ class TestModels:
 @pytest.mark.parametrize("content_type", ["image/png", "audio/mpeg", "application/octet-stream"])
 async def test_a_binary_answer_is_a_reply_as_it_is(content_type: str) -> None:
     transport = Replaying(answer(b"\x89PNG", content_type=content_type, cf_ai_neurons="2.5"))
-    _, reply = await WorkersAI(transport).run(RUN, ACCOUNT)
+    _, reply = await WorkersAI(transport).run(RUN, CALLER)
     assert (reply.body, reply.neurons) == (b"\x89PNG", 2.5)
 
 
 async def test_a_call_may_have_bytes_in_place_of_a_body() -> None:
     transport = Replaying(whole({"result": {}, "success": True}))
-    await WorkersAI(transport).run(
-        replace(RUN, content=b"--x", content_type="multipart/form-data; boundary=x"), ACCOUNT
-    )
+    await WorkersAI(transport).run(replace(RUN, content=b"--x", content_type="multipart/form-data; boundary=x"), CALLER)
     (request,) = transport.requests
     assert (request.content, request.headers["content-type"]) == (b"--x", "multipart/form-data; boundary=x")
+
+
+REST = Gateway("gw")
+AT_HOST = Gateway("gw", "gateway-token", "https://gateway.test/v1", "host")
+DIRECT = f"{BASE}/run/{MODEL}"
+WITH_RUN = f"https://gateway.test/v1/acc0/gw/workers-ai/run/{MODEL}"
+BARE = f"https://gateway.test/v1/acc0/gw/workers-ai/{MODEL}"
+NO_ROUTE = (7003, 404, "No route")
+PAGE = httpx2.Response(503, content=b"<html>", headers={"content-type": "text/html"})
+
+
+class TestGateway:
+    """Which way a call takes, try by try."""
+
+    @pytest.mark.parametrize(
+        ("gateway", "goes_past", "outcomes", "urls", "kept"),
+        [
+            (None, True, [whole(OK)], [DIRECT], None),
+            (REST, False, [whole(OK)], [DIRECT], REST),
+            (REST, True, [PAGE, whole(OK)], [DIRECT, DIRECT], REST),
+            (AT_HOST, True, [PAGE, whole(OK)], [WITH_RUN, DIRECT], AT_HOST),
+            (AT_HOST, False, [failed(*NO_ROUTE), whole(OK)], [WITH_RUN, BARE], replace(AT_HOST, has_run=False)),
+            (replace(AT_HOST, has_run=False), False, [failed(*NO_ROUTE), whole(OK)], [BARE, WITH_RUN], AT_HOST),
+            (AT_HOST, True, [failed(*NO_ROUTE), PAGE, whole(OK)], [WITH_RUN, BARE, DIRECT], None),
+        ],
+    )
+    async def test_a_call_gets_there(
+        self, gateway: Gateway | None, outcomes: list[Any], urls: list[str], kept: Gateway | None, *, goes_past: bool
+    ) -> None:
+        options = {"gateway": gateway, "goes_past_gateway": goes_past, "max_tries": 1}
+        workers, transport, _ = client(*outcomes, *([whole(OK)] if kept else []), **options)
+        _, reply = await workers.run(RUN, CALLER)
+        assert reply.body == {"response": "hello"}
+        if kept:
+            await workers.run(RUN, CALLER)
+            urls = [*urls, {REST: DIRECT, AT_HOST: WITH_RUN}.get(kept, BARE)]
+        assert [str(request.url) for request in transport.requests] == urls
+        assert ["cf-aig-gateway-id" in request.headers for request in transport.requests][-1] is (kept is REST)
+
+    @pytest.mark.parametrize(
+        ("outcomes", "next_url"),
+        [
+            ([failed(*NO_ROUTE), failed(*NO_ROUTE)], WITH_RUN),
+            ([failed(*NO_ROUTE), failed(5007, 404, "No such model")], BARE),
+            ([failed(5007, 404, "No such model")], WITH_RUN),
+        ],
+    )
+    async def test_a_path_is_kept_once_it_is_proven(self, outcomes: list[Any], next_url: str) -> None:
+        workers, transport, _ = client(*outcomes, whole(OK), gateway=AT_HOST, max_tries=1)
+        with pytest.raises(Failure):
+            await workers.run(RUN, CALLER)
+        await workers.run(RUN, CALLER)
+        assert [str(request.url) for request in transport.requests][len(outcomes) :] == [next_url]
+
+    @pytest.mark.parametrize(
+        ("gateway", "path"), [(REST, f"run/{MODEL}"), (AT_HOST, "v1/chat/completions"), (None, f"run/{MODEL}")]
+    )
+    async def test_most_addresses_have_no_other_path(self, gateway: Gateway | None, path: str) -> None:
+        workers, transport, _ = client(failed(*NO_ROUTE), gateway=gateway, goes_past_gateway=True, max_tries=1)
+        with pytest.raises(Failure):
+            await workers.run(replace(RUN, path=path), CALLER)
+        assert len(transport.requests) == 1
+
+    @pytest.mark.parametrize(("gateway", "name"), [(REST, MODEL), (AT_HOST, f"workers-ai/{MODEL}"), (None, MODEL)])
+    async def test_a_model_of_the_unified_api_has_the_name_that_its_address_knows(
+        self, gateway: Gateway | None, name: str
+    ) -> None:
+        call = Call(f"workers-ai/{MODEL}", "v1/chat/completions", {"model": f"workers-ai/{MODEL}"})
+        workers, transport, _ = client(whole(OK), gateway=gateway)
+        await workers.run(call, CALLER)
+        assert orjson.loads(transport.requests[0].content) == {"model": name}
+        assert call.body == {"model": f"workers-ai/{MODEL}"}
+
+    async def test_a_changed_call_is_not_answered_from_the_first_ones_place_in_the_cache(self) -> None:
+        caller = replace(CALLER, gateway={"cf-aig-cache-key": "k"})
+        workers, transport, _ = client(whole(OK), whole(OK), gateway=REST)
+        await workers.run(RUN, caller, lambda call, _: replace(call, body={"prompt": "again"}))
+        first, second = (request.headers["cf-aig-cache-key"] for request in transport.requests)
+        assert first != second
+
+    async def test_files_go_past_it_and_that_is_said_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level("INFO", "flarelay")
+        call = replace(RUN, content=b"RIFF", content_type="audio/wav")
+        workers, transport, _ = client(whole(OK), whole(OK), gateway=AT_HOST)
+        for _ in range(2):
+            await workers.run(call, CALLER)
+        assert [str(request.url) for request in transport.requests] == [DIRECT, DIRECT]
+        assert len(caplog.records) == 1
+
+
+FIRST, SECOND, THIRD = (Account(name, f"token-of-{name}", ACCOUNT.base_url) for name in ("acc1", "acc2", "acc3"))
+OWNER = Caller("owner", FIRST, (SECOND, THIRD))
+SPENT = (4006, 429)
+REFUSED = (10000, 401)
+GONE = (7009, 502)
+
+
+def paid(transport: Replaying) -> list[str]:
+    """The accounts that were asked, in order."""
+    return [request.url.path.split("/accounts/")[1].split("/")[0] for request in transport.requests]
+
+
+class TestAccounts:
+    @pytest.mark.parametrize("fault", [SPENT, REFUSED, GONE, BUSY[:2]])
+    async def test_the_next_account_answers_at_once(self, fault: tuple[int, int]) -> None:
+        workers, transport, sleeper = client(failed(*fault), whole(OK, cf_ai_neurons="2"))
+        _, reply = await workers.run(RUN, OWNER)
+        assert len(set(paid(transport))) == 2
+        assert reply.origin.account == paid(transport)[1]
+        assert sleeper.waits == []
+
+    async def test_each_is_tried_once_before_anything_is_waited_for(self) -> None:
+        workers, transport, sleeper = client(*(failed(*GONE) for _ in range(6)), max_tries=2)
+        with pytest.raises(Failure):
+            await workers.run(RUN, OWNER)
+        assert [sorted(paid(transport)[i : i + 3]) for i in (0, 3)] == [["acc1", "acc2", "acc3"]] * 2
+        assert len(sleeper.waits) == 1
+
+    async def test_a_spent_account_is_left_alone(self) -> None:
+        workers, transport, _ = client(failed(*SPENT), *(whole(OK) for _ in range(6)))
+        for _ in range(6):
+            await workers.run(RUN, OWNER)
+        assert paid(transport).count(paid(transport)[0]) == 1
+
+    async def test_when_all_are_spent_nobody_is_asked_any_more(self) -> None:
+        workers, transport, _ = client(*(failed(*SPENT) for _ in range(3)))
+        for _ in range(2):
+            with pytest.raises(Failure) as raised:
+                await workers.run(RUN, OWNER)
+            assert raised.value.kind is FailureKind.QUOTA
+            assert raised.value.retry_after_seconds is not None
+        assert len(transport.requests) == 3
+
+    @pytest.mark.parametrize("first", [SPENT, REFUSED])
+    @pytest.mark.parametrize("turned", [False, True])
+    async def test_an_account_that_is_only_busy_is_waited_for(self, first: tuple[int, int], turned: bool) -> None:
+        """Whatever is wrong with the other."""
+        faults = [failed(*BUSY), failed(*first)] if turned else [failed(*first), failed(*BUSY)]
+        workers, transport, sleeper = client(*faults, whole(OK))
+        _, reply = await workers.run(RUN, Caller("owner", FIRST, (SECOND,)))
+        assert reply.body == {"response": "hello"}
+        assert len(sleeper.waits) == 1
+        assert paid(transport)[2] == paid(transport)[0 if turned else 1]
+
+    async def test_what_is_told_is_the_failure_that_may_pass(self) -> None:
+        workers, _, _ = client(failed(*BUSY), failed(*SPENT), max_tries=1)
+        with pytest.raises(Failure) as raised:
+            await workers.run(RUN, Caller("owner", FIRST, (SECOND,)))
+        assert raised.value.kind is FailureKind.CAPACITY
+
+    async def test_a_client_error_is_told_at_once(self) -> None:
+        workers, transport, _ = client(failed(5006, 400))
+        with pytest.raises(Failure):
+            await workers.run(RUN, OWNER)
+        assert len(transport.requests) == 1
+
+    async def test_equal_affinities_meet_the_same_account(self) -> None:
+        workers, transport, _ = client(*(whole(OK) for _ in range(20)))
+        for turn in range(20):
+            await workers.run(replace(RUN, affinity=f"session {turn % 10}"), OWNER)
+        asked = paid(transport)
+        assert asked[:10] == asked[10:]
+        assert len(set(asked)) > 1
+
+    async def test_a_stream_moves_on_before_its_first_event(self) -> None:
+        failing = frames({"errors": [{"code": 3040, "message": "AiError: no"}]})
+        workers, transport, sleeper = client(streamed(failing), streamed(frames({"response": "hi"})))
+        _, events = await workers.open(STREAM, OWNER)
+        assert isinstance(events, Events)
+        assert await read(events) == [b'{"response":"hi"}']
+        assert len(set(paid(transport))) == 2
+        assert events.origin.account == paid(transport)[1]
+        assert sleeper.waits == []
+
+
+class TestLeases:
+    """Counted by the accounts: what is never given back would make one look busy for ever."""
+
+    async def test_a_whole_answer_holds_one_while_it_comes(self) -> None:
+        accounts, more = Accounts(), asyncio.Event()
+        response = answer(more, b'{"result": 1, "success": true}')
+        workers, _, _ = client(response, accounts=accounts)
+        task = asyncio.create_task(workers.run(RUN, CALLER))
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await body_of(response).is_waiting.wait()
+            assert accounts.running(ACCOUNT) == 1
+            more.set()
+            await task
+        assert accounts.running(ACCOUNT) == 0
+
+    async def test_a_stream_holds_one_up_to_its_end(self) -> None:
+        accounts = Accounts()
+        workers, _, _ = client(streamed(frames({"response": "a"}), frames({"response": "b"})), accounts=accounts)
+        _, events = await workers.open(STREAM, CALLER)
+        assert isinstance(events, Events)
+        assert accounts.running(ACCOUNT) == 1
+        await read(events)
+        assert accounts.running(ACCOUNT) == 0
+        await events.aclose()
+        assert accounts.running(ACCOUNT) == 0
+
+    async def test_a_stream_that_is_closed_early_gives_it_back_once(self) -> None:
+        accounts = Accounts()
+        answers = [streamed(frames({"response": "a"}), asyncio.Event()) for _ in range(2)]
+        workers, _, _ = client(*answers, accounts=accounts)
+        opened = [(await workers.open(STREAM, CALLER))[1] for _ in range(2)]
+        first, second = (each for each in opened if isinstance(each, Events))
+        for _ in range(2):
+            await first.aclose()
+            assert accounts.running(ACCOUNT) == 1
+        await second.aclose()
+        assert accounts.running(ACCOUNT) == 0
+
+    @pytest.mark.parametrize("fails", [lambda: failed(5006, 400), lambda: httpx2.ReadTimeout("")])
+    @pytest.mark.parametrize("method", ["run", "open", "listen"])
+    async def test_a_failure_gives_it_back(self, method: str, fails: Callable[[], Any]) -> None:
+        accounts = Accounts()
+        workers, _, _ = client(fails(), accounts=accounts, max_tries=1)
+        with pytest.raises(Failure):
+            await getattr(workers, method)(STREAM, CALLER)
+        assert accounts.running(ACCOUNT) == 0
+
+    @pytest.mark.parametrize("method", ["run", "open", "listen"])
+    async def test_a_body_that_breaks_off_gives_it_back(self, method: str) -> None:
+        accounts = Accounts()
+        workers, _, _ = client(answer(b"{", httpx2.ReadError("gone")), accounts=accounts, max_tries=1)
+        with pytest.raises(Failure):
+            await getattr(workers, method)(RUN, CALLER)
+        assert accounts.running(ACCOUNT) == 0
+
+    @pytest.mark.parametrize("method", ["run", "open", "listen"])
+    @pytest.mark.parametrize("content_type", ["application/json", "text/event-stream"])
+    async def test_whoever_leaves_gives_it_back(self, method: str, content_type: str) -> None:
+        accounts = Accounts()
+        response = answer(b"{", asyncio.Event(), content_type=content_type)
+        body = body_of(response)
+        workers, _, _ = client(response, accounts=accounts)
+
+        async def read_all() -> None:
+            found = await getattr(workers, method)(STREAM, CALLER)
+            async with contextlib.aclosing(aiter(found)) as pieces:
+                async for _ in pieces:
+                    pass
+
+        await cancelled(read_all(), body.is_waiting)
+        assert accounts.running(ACCOUNT) == 0
+        assert body.closed.is_set()
+
+    async def test_an_answer_as_it_comes_holds_one_until_it_is_closed(self) -> None:
+        accounts = Accounts()
+        sound = answer(b"sound", content_type="audio/mpeg")
+        workers, _, _ = client(sound, whole(OK), accounts=accounts)
+        raw = await workers.listen(RUN, CALLER)
+        assert accounts.running(ACCOUNT) == 1
+        assert [piece async for piece in raw] == [b"sound"]
+        assert accounts.running(ACCOUNT) == 0
+        whole_answer = await workers.listen(RUN, CALLER)
+        assert accounts.running(ACCOUNT) == 0
+        await whole_answer.aclose()
+        assert accounts.running(ACCOUNT) == 0

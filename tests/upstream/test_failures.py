@@ -21,7 +21,7 @@ from app.errors import (
     RequestTooLargeError,
 )
 from app.upstream.answers import ANSWERS, OURS, to_error
-from app.upstream.failure_codes import CODES
+from app.upstream.failure_codes import ADVICE, CODES
 from app.upstream.failures import CHANNEL_KILLERS, SENTENCES, classify, classify_event, from_exception
 
 K = FailureKind
@@ -246,7 +246,7 @@ def test_a_reported_body_is_understood(
 ) -> None:
     failure = read(status, body if is_parsed else json.dumps(body).encode())
     assert (failure.kind, failure.code, failure.is_retryable) == (kind, code, is_retryable)
-    assert failure.message == message
+    assert failure.message.removesuffix(ADVICE.get(failure.code or 0, "")).rstrip(" ") in (message, f"{message}.")
     assert failure.status == status
 
 
@@ -344,7 +344,44 @@ def test_a_code_means_the_same_in_every_form_of_body(code: int, form: Any) -> No
 def test_a_code_that_opens_the_message_counts(code: int, prefix: str) -> None:
     status, kind, _ = MEANINGS[code]
     failure = read(status, envelope(prefix.format(code) + "Some text"))
-    assert (failure.kind, failure.code, failure.message) == (kind, code, "Some text")
+    assert (failure.kind, failure.code) == (kind, code)
+    assert failure.message == (f"Some text. {ADVICE[code]}" if code in ADVICE else "Some text")
+
+
+# What a person reads who has to set a gateway right.
+ADVISED: list[tuple[int, str, int, str]] = [
+    (400, "Please configure AI Gateway in the Cloudflare dashboard", 2001, "AI_GATEWAY_ID"),
+    (429, "Rate limited", 2003, "rate limit of the AI Gateway"),
+    (401, "Unauthorized", 2009, "AI_GATEWAY_TOKEN"),
+    (424, "Prompt blocked due to security configurations", 2016, "guardrails"),
+    (422, "Response blocked due to security configurations", 2017, "guardrails"),
+    (429, "Wholesale rate limited", 2018, "store a key"),
+    (402, "Insufficient credits", 2021, "top it up"),
+    (400, "Request content blocked due to DLP policy violations", 2029, "DLP"),
+    (400, "Response content blocked due to DLP policy violations", 2030, "DLP"),
+    (400, "No stored key", 2040, "Provider Keys"),
+    (429, "Spend limit reached: rule daily, limit 10 USD, window 1 day", 2041, "rule daily"),
+    (401, "Authentication error", 10000, "CLOUDFLARE_API_TOKEN"),
+    (404, "No route for that URI", 7000, "CLOUDFLARE_ACCOUNT_ID"),
+    (404, "Could not route to it, perhaps your object identifier is invalid?", 7003, "? Either the account id"),
+]
+
+
+@pytest.mark.parametrize(("status", "message", "code", "hint"), ADVISED)
+@pytest.mark.parametrize("key", ["error", "errors"])
+def test_terse_refusals_say_what_to_set(status: int, message: str, code: int, hint: str, key: str) -> None:
+    assert hint in read(status, envelope(message, code, key)).message
+
+
+@pytest.mark.parametrize("code", ADVICE)
+def test_advice_stands_alone_where_cloudflares_words_are_missing_or_unfit(code: int) -> None:
+    assert read(400, envelope("", code)).message == ADVICE[code]
+    assert read(400, envelope("Insufficient credits", code)).message == ADVICE[code]
+
+
+@pytest.mark.parametrize("killer", CHANNEL_KILLERS)
+def test_no_advice_switches_a_channel_off(killer: str) -> None:
+    assert not [advice for advice in (*ADVICE.values(), *SENTENCES.values()) if killer in advice.lower()]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.translation.flights import Flights
+from app.upstream.flights import Flights
 
 pytestmark = pytest.mark.anyio
 

@@ -1,0 +1,285 @@
+"""Limiter: whether a request may begin, by the limits of its key and the neurons that the server may spend in a day.
+
+Requests per minute and concurrent requests are counted in each process: with several workers a key gets as much of
+each. Neurons are those of the ledger, which all processes share, and are right to within a few seconds.
+
+Where this differs from OpenAI: the type of a refusal is always `rate_limit_error`, and its code never
+`insufficient_quota`, for which One API would switch the whole channel off.
+"""
+
+import math
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from types import TracebackType
+
+from app.calls import UNLIMITED, Caller, Limits
+from app.errors import NotFoundError, RateLimitError
+from app.stores.ledger import DAY_SECONDS, Ledger
+
+MINUTE_SECONDS = 60.0
+ROUNDING = 1e-6
+"""Of requests, that are counted down by the clock."""
+LARGEST_SHARE = 0.02
+"""Of a day's neurons, that one running request can hold: a model that was dear once must not close the whole day."""
+NEWEST_WEIGHT = 0.2
+"""Of the latest request in the average cost of its model."""
+MOST_MODELS = 1000
+"""Whose costs are remembered; aliases with `*` have any number of names."""
+LONGEST_NAME = 500
+"""Characters of a model's name that are looked at: patterns over megabytes would hold up everybody else's request."""
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(slots=True, eq=False)
+class _Tally:
+    """What a key, or the server, has in use."""
+
+    drawn: float = 0.0
+    """Requests out of the bucket, which holds those of a minute and fills evenly."""
+    drawn_at: float = 0.0
+    running: int = 0
+    set_aside: float = 0.0
+    """Neurons that the running requests are expected to cost."""
+
+    def settle(self, now: float, limit: int) -> float:
+        """Requests that are out of the bucket now, and not back yet. In a clock that is set back no time passes."""
+        back = max(now - self.drawn_at, 0.0) * limit / MINUTE_SECONDS
+        self.drawn, self.drawn_at = min(max(self.drawn - back, 0.0), limit), now
+        return self.drawn
+
+    def begin(self, share: float) -> None:
+        self.running += 1
+        self.set_aside += share
+
+    def end(self, share: float) -> None:
+        self.running -= 1
+        self.set_aside = self.set_aside - share if self.running else 0.0
+
+
+class _Costs:
+    """What a request costs on average, by model, as far as it is known."""
+
+    def __init__(self) -> None:
+        self._averages: dict[str, float] = {}
+        self._of_all = 0.0
+
+    def expected(self, model: str) -> float:
+        return self._averages.get(model, self._of_all)
+
+    def learn(self, model: str, neurons: float) -> None:
+        former = self._averages.pop(model, neurons)
+        self._averages[model] = former + (neurons - former) * NEWEST_WEIGHT
+        self._of_all += (neurons - self._of_all) * NEWEST_WEIGHT
+        if len(self._averages) > MOST_MODELS:
+            del self._averages[next(iter(self._averages))]
+
+
+class Admission:
+    """The leave of one request. Whoever has it gives it back, once the request is done and recorded in the ledger.
+
+    Use it as a context manager, or call `release`; what comes after the first time does nothing.
+    """
+
+    __slots__ = ("_costs", "_held", "_model", "neurons")
+
+    def __init__(self, costs: _Costs, model: str, held: tuple[tuple[_Tally, float], ...]) -> None:
+        self.neurons: float | None = None
+        """What the request has cost, for whoever knows to set: later ones are expected to cost the like."""
+        self._costs = costs
+        self._model = model
+        self._held = held
+
+    def release(self) -> None:
+        held, self._held = self._held, ()
+        for tally, share in held:
+            tally.end(share)
+        if held and self.neurons is not None and math.isfinite(self.neurons):
+            self._costs.learn(self._model, self.neurons)
+
+    def __enter__(self) -> "Admission":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class Limiter:
+    """Limits are those that the caller carries; a key is known by the caller's name."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        budget: float | None = None,
+        accounts: Iterable[str] = (),
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`budget`: neurons that the server's own accounts may spend in a day, together. `accounts`: their ids.
+
+        Callers who bring an account of their own have no budget. `now` tells Unix seconds.
+        """
+        self._ledger = ledger
+        self._budget = budget
+        self._accounts = tuple(accounts)
+        self._now = now
+        self._costs = _Costs()
+        self._server = _Tally()
+        self._keys: dict[str, _Tally] = {}
+
+    def admit(self, caller: Caller, model_name: str | None = None, model_id: str | None = None) -> Admission:
+        """Let a request begin. A refusal costs nothing: it counts as no request.
+
+        `model_name` is what the caller asks for, `model_id` what that leads to; a key that names either may use it.
+        Raises RateLimitError, and NotFoundError for a model that the key may not use.
+        """
+        limits = caller.limits
+        budget = self._budget if caller.account.is_ours else None
+        if limits is UNLIMITED and budget is None:
+            return Admission(self._costs, "", ())
+        if model_name is not None:
+            check_model(limits, model_name, model_id)
+        model = model_id or model_name or ""
+        held: tuple[tuple[_Tally, float], ...] = ()
+        if budget is not None:
+            held = ((self._server, self._share(self._spent(), budget, self._server, model, "server")),)
+        if limits is not UNLIMITED:
+            held = (*held, self._admit_key(caller, model))
+        for tally, share in held:
+            tally.begin(share)
+        return Admission(self._costs, model, held)
+
+    def remaining_neurons(self, caller: Caller) -> float | None:
+        """What the caller can spend until 00:00 UTC: the least of the key's and the server's. None: no limit."""
+        allowances = []
+        if self._budget is not None and caller.account.is_ours:
+            allowances.append(self._budget - self._spent())
+        if caller.limits.neurons_per_day is not None:
+            allowances.append(caller.limits.neurons_per_day - self._ledger.spent_today(caller.name))
+        return max(min(allowances), 0.0) if allowances else None
+
+    def headers(self, caller: Caller) -> Headers:
+        """For every answer, refusals included: OpenAI's `x-ratelimit-*`, the same for neurons, and what is left.
+
+        So many more requests as `remaining` says would be let in now. Neurons are rounded down.
+        """
+        headers: Headers = []
+        limits, now = caller.limits, self._now()
+        if limits.requests_per_minute is not None:
+            limit = limits.requests_per_minute
+            drawn = self._tally(caller.name).settle(now, limit)
+            headers += _rate_headers(b"requests", limit, limit - drawn + ROUNDING, drawn * MINUTE_SECONDS / limit)
+        if limits.neurons_per_day is not None:
+            left = max(limits.neurons_per_day - self._ledger.spent_today(caller.name), 0.0)
+            headers += _rate_headers(b"neurons", limits.neurons_per_day, left, until_midnight(now))
+        remaining_neurons = self.remaining_neurons(caller)
+        if remaining_neurons is not None:
+            headers.append((b"x-flarelay-remaining-neurons", b"%d" % remaining_neurons))
+        return headers
+
+    def _admit_key(self, caller: Caller, model: str) -> tuple[_Tally, float]:
+        limits, tally = caller.limits, self._tally(caller.name)
+        share = 0.0
+        if limits.neurons_per_day is not None:
+            spent = self._ledger.spent_today(caller.name)
+            share = self._share(spent, limits.neurons_per_day, tally, model, "key")
+        if limits.concurrent_requests is not None and tally.running >= limits.concurrent_requests:
+            raise RateLimitError(
+                f"Rate limit reached for this key on concurrent requests: Limit {limits.concurrent_requests}. "
+                "Please try again when one of them has ended.",
+                retry_after_seconds=1,
+            )
+        if limits.requests_per_minute is not None:  # the last: it changes something
+            self._draw(tally, limits.requests_per_minute)
+        return tally, share
+
+    def _draw(self, tally: _Tally, limit: int) -> None:
+        """Take one request out of the bucket."""
+        missing = tally.settle(self._now(), limit) + 1 - limit
+        if missing > ROUNDING:
+            wait = missing * MINUTE_SECONDS / limit
+            raise RateLimitError(
+                f"Rate limit reached for this key on requests per min (RPM): Limit {limit}. "
+                f"Please try again in {duration(wait)}.",
+                retry_after_seconds=math.ceil(wait - ROUNDING),
+            )
+        tally.drawn += 1
+
+    def _share(self, spent: float, limit: float, tally: _Tally, model: str, whose: str) -> float:
+        """The neurons to set aside for a request, if as many are left."""
+        share = min(self._costs.expected(model), limit * LARGEST_SHARE)
+        if spent >= limit or spent + share > limit:
+            raise RateLimitError(
+                f"This {whose} has used up its allowance of {limit:,.10g} neurons a day. "
+                "The daily one starts anew at 00:00 UTC.",
+                code="daily_limit_reached",
+                retry_after_seconds=math.ceil(until_midnight(self._now())),
+                should_retry=False,
+            )
+        if spent + tally.set_aside + share > limit:
+            raise RateLimitError(
+                f"What is left of this {whose}'s allowance of {limit:,.10g} neurons a day is set aside for requests "
+                "that are running. Please try again when they have ended.",
+                retry_after_seconds=2,
+            )
+        return share
+
+    def _spent(self) -> float:
+        """Neurons, of the server's own accounts."""
+        spent = 0.0
+        for account in self._accounts:
+            spent += self._ledger.spent_today(account=account)
+        return spent
+
+    def _tally(self, name: str) -> _Tally:
+        tally = self._keys.get(name)
+        if tally is None:
+            tally = self._keys[name] = _Tally()
+        return tally
+
+
+def until_midnight(now: float) -> float:
+    """Seconds until the next UTC day."""
+    return DAY_SECONDS - now % DAY_SECONDS
+
+
+def duration(seconds: float) -> str:
+    """As OpenAI writes it in headers: `120ms`, `6s`, `1m0s`, `13h5m0.5s`. Rounded up to milliseconds."""
+    milliseconds = math.ceil(round(seconds * 1000, 3))
+    if 0 < milliseconds < 1000:
+        return f"{milliseconds}ms"
+    minutes, rest = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{text}{rest / 1000:g}s"
+
+
+def _rate_headers(what: bytes, limit: float, remaining: float, reset_seconds: float) -> Headers:
+    return [
+        (b"x-ratelimit-limit-" + what, b"%d" % limit),
+        (b"x-ratelimit-remaining-" + what, b"%d" % remaining),
+        (b"x-ratelimit-reset-" + what, duration(reset_seconds).encode()),
+    ]
+
+
+def check_model(limits: Limits, model_name: str, model_id: str | None) -> None:
+    """OpenAI's words and status for a model that a key has no access to; a 403 would end some gateways' channels.
+
+    Raises NotFoundError.
+    """
+    if not limits.models:
+        return
+    matches = _matcher(limits.models)
+    if not (matches(model_name[:LONGEST_NAME]) or (model_id is not None and matches(model_id))):
+        message = f"The model '{model_name[:200]}' does not exist or this key may not use it."
+        raise NotFoundError(message, param="model", code="model_not_found")
+
+
+@lru_cache(maxsize=1024)
+def _matcher(patterns: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
+    return re.compile("|".join(".*".join(map(re.escape, each.split("*"))) for each in patterns), re.DOTALL).fullmatch

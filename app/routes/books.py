@@ -1,0 +1,86 @@
+"""Books: what every request is let in by, and where what it cost is written down."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.calls import Caller, Usage
+from app.limits import Admission, Limiter
+from app.metrics import Metrics, route_of
+from app.routes.replies import Headers
+from app.stores.ledger import Entry, Ledger
+
+if TYPE_CHECKING:
+    from app.routes.record import Record
+
+
+NOTHING = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The leave that one request has."""
+
+    caller: Caller
+    admission: Admission
+
+
+class Books:
+    """The limits, the ledger and the metrics."""
+
+    def __init__(self, limiter: Limiter, ledger: Ledger, metrics: Metrics) -> None:
+        self._limiter = limiter
+        self._ledger = ledger
+        self.metrics = metrics
+        self.known: frozenset[str] = frozenset()
+        """The paths that there are, as templates."""
+
+    def admit(self, caller: Caller) -> Leave:
+        """Raises RateLimitError."""
+        return Leave(caller, self._limiter.admit(caller))
+
+    def headers(self, caller: Caller) -> Headers:
+        """What is left, for every answer."""
+        return self._limiter.headers(caller)
+
+    def close(self, leave: Leave, model: str | None, usage: Usage | None, accounts: tuple[str, ...]) -> None:
+        """The request is over. With several accounts, each has paid as much as the others."""
+        if model and usage:
+            leave.admission.neurons = usage.neurons
+            accounts = accounts or (leave.caller.account.id,)
+            for entry in entries(leave.caller.name, accounts, model, usage):
+                self._ledger.record(entry)
+        leave.admission.release()
+
+    def count(self, record: "Record") -> None:
+        """The request in the metrics."""
+        usage, first = record.usage or NOTHING, record.first_byte_ms
+        self.metrics.request(
+            route_of(record.path, self.known),
+            record.status,
+            record.elapsed_ms() / 1000,
+            None if first is None else first / 1000,
+            record.ran,
+            record.stream,
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            usage.cached_tokens,
+            usage.neurons,
+            usage.audio_seconds,
+        )
+
+
+def entries(key: str, accounts: Sequence[str], model: str, usage: Usage) -> Iterator[Entry]:
+    """One for each account, by its part of the calls; of what can't be divided nothing is lost."""
+    calls, before = len(accounts), 0
+    for account, own in Counter(accounts).items():
+        after = before + own
+        prompt, completion, cached = (
+            total * after // calls - total * before // calls
+            for total in (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
+        )
+        part = own / calls
+        neurons, seconds = (usage.neurons or 0) * part, usage.audio_seconds * part
+        yield Entry(key, account, model, neurons, usage.is_priced, prompt, completion, cached, seconds, own)
+        before = after

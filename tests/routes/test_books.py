@@ -1,0 +1,49 @@
+"""Books: how what a request cost is divided among those that paid."""
+
+import pytest
+
+from app.calls import Account, Caller, Usage
+from app.routes.books import entries
+from app.routes.record import Record
+from app.stores.ledger import Entry
+
+USAGE = Usage(10, 5, 3, neurons=6, audio_seconds=1.5, is_priced=True)
+
+
+@pytest.mark.parametrize(
+    ("accounts", "expected"),
+    [
+        (("a",), [Entry("key", "a", "m", 6, True, 10, 5, 3, 1.5)]),
+        (("a", "a"), [Entry("key", "a", "m", 6, True, 10, 5, 3, 1.5, calls=2)]),
+        (
+            ("a", "b"),
+            [Entry("key", "a", "m", 3, True, 5, 2, 1, 0.75), Entry("key", "b", "m", 3, True, 5, 3, 2, 0.75)],
+        ),
+        (
+            ("b", "a", "b"),
+            [Entry("key", "b", "m", 4, True, 6, 3, 2, 1.0, calls=2), Entry("key", "a", "m", 2, True, 4, 2, 1, 0.5)],
+        ),
+    ],
+)
+def test_each_account_has_its_part_of_the_calls(accounts: tuple[str, ...], expected: list[Entry]) -> None:
+    found = [*entries("key", accounts, "m", USAGE)]
+    assert [each._replace(neurons=round(each.neurons, 9)) for each in found] == expected
+
+
+@pytest.mark.parametrize("calls", range(1, 12))
+def test_nothing_is_lost(calls: int) -> None:
+    found = [*entries("key", [f"account{turn % 3}" for turn in range(calls)], "m", USAGE)]
+    sums = [sum(values) for values in zip(*(entry[5:8] for entry in found), strict=True)]
+    assert sums == [USAGE.prompt_tokens, USAGE.completion_tokens, USAGE.cached_tokens]
+    assert sum(entry.calls for entry in found) == calls
+    assert sum(entry.neurons for entry in found) == pytest.approx(USAGE.neurons)
+
+
+def test_what_has_no_price_is_counted_all_the_same() -> None:
+    assert [*entries("key", ("a",), "m", Usage(7))] == [Entry("key", "a", "m", 0, False, 7)]
+
+
+def test_a_record_without_books_lets_everybody_in() -> None:
+    record = Record("id", "GET", "/")
+    record.admit(Caller("somebody", Account("a", "t", "")))
+    assert (record.caller, record.leave) == ("somebody", None)
