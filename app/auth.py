@@ -99,6 +99,7 @@ class Auth:
         affinity = next((value.decode("latin-1") for name, value in headers if name == b"x-session-affinity"), None)
         if self._mode == "pass-through":
             return self._pass_through(keys, affinity, gateway)
+        self._entries.refresh()  # the first key may just have been made
         if self._entries.is_required or digests:
             key, entry = self._known(keys, digests)
             if key is None:

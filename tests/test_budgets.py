@@ -12,8 +12,9 @@ import httpx2
 import openai
 import pytest
 
+from app.calls import UNLIMITED
 from app.commands import run
-from app.stores.keys import list_keys
+from app.stores.keys import add_key, list_keys
 from tests.serving import (
     ACCOUNT,
     CHAT,
@@ -245,3 +246,11 @@ def test_a_link_to_a_chat_is_limited_as_any_request(cloud: Cloudflare, tmp_path:
     ):
         link = {"model": NATIVE, "prompt": "Hello", "key": KEY}
         assert [http.get(CHAT_URL, params=link).status_code for _ in range(2)] == [200, 429]
+
+
+def test_the_first_key_closes_the_door(cloud: Cloudflare, tmp_path: Path) -> None:
+    with flarelay(cloud, data_dir=str(tmp_path), api_keys="") as server, connected(server, authorization="") as http:
+        assert http.get("/v1/models").status_code == 200
+        key = add_key(tmp_path / "keys.toml", "first", UNLIMITED)
+        until(lambda: http.get("/v1/models").status_code == 401)
+        assert http.get("/v1/models", headers={"authorization": f"Bearer {key}"}).status_code == 200

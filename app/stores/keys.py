@@ -80,15 +80,19 @@ class Keys:
 
     def find(self, key: str) -> KeyEntry | None:
         """The entry of a key that somebody shows; in a time that tells nothing about those that are valid."""
-        if self._path is not None and self._now() >= self._next_check:
-            self._next_check = self._now() + CHECK_SECONDS
-            self._check(self._path)
+        self.refresh()
         digest = _digest(key)
         found = None
         for entry in self.entries:  # all of them: no early end to time
             if hmac.compare_digest(digest, entry.digest):
                 found = entry
         return found
+
+    def refresh(self) -> None:
+        """Look at the file again, if that was not done in the last second."""
+        if self._path is not None and self._now() >= self._next_check:
+            self._next_check = self._now() + CHECK_SECONDS
+            self._check(self._path)
 
     def _check(self, path: Path) -> None:
         """Read the file again if it has changed. While it can't be understood, what it said before stays in force."""
