@@ -221,7 +221,11 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
     )
     forms = EditForms(catalog, loader, pictures_at_once, max_body_bytes=max_bytes)
     chat = chats.Chats(relay, auth, catalog, picture_desk, forms, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat)
-    kept = ResponseStore(database)
+    kept = ResponseStore(
+        database,
+        max_bytes=settings.stored_responses_max_bytes,
+        ttl_seconds=settings.stored_responses_expire_seconds,
+    )
     answering = Responses(relay, auth, kept, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat)
     own: dict[str, openai.Endpoint[Any]] = {
         "/v1/chat/completions": chat,

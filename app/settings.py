@@ -186,6 +186,13 @@ class Settings(BaseSettings):
     response_cache_ttl_seconds: float = Field(86400, gt=0, description="How long an answer is kept.")
     response_cache_max_bytes: int = Field(256 * 2**20, ge=0, description="Room for kept answers.")
 
+    stored_responses_max_bytes: int = Field(
+        512 * 2**20, ge=0, description="Room for responses that later ones may go on from; the oldest go first."
+    )
+    stored_responses_expire_seconds: float = Field(
+        30 * 86400, gt=0, description="How long a response can be gone on from, or fetched."
+    )
+
     translate_tokens: Secrets = Field(
         (),
         description="Keys that open the translation routes and nothing else; they may stand in the URL, where browser "

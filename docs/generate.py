@@ -22,6 +22,7 @@ GROUPS = {
     "public_base_url": "Pictures that were made",
     "max_upload_bytes": "Sound",
     "response_cache": "Answers that are kept",
+    "stored_responses_max_bytes": "Responses API",
     "translate_tokens": "Translation",
     "max_body_bytes": "Limits",
 }

@@ -56,7 +56,7 @@ def start(**settings: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "app"],
         cwd=ROOT / "tests",  # where no `.env` lies
-        env=environment | {"PYTHONPATH": str(ROOT)} | settings,
+        env=environment | {"PYTHONPATH": str(ROOT), "NEURON_BUDGET": "0"} | settings,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -10,8 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
@@ -56,13 +54,7 @@ def routes(relay: Relay, auth: Auth, catalog: Catalog, *, max_body_bytes: int, h
     return [
         *(Route(prefix + path, endpoint) for path, endpoint in endpoints.items() for prefix in ("/v1", "")),
         Route("/v1/messages/{rest:path}", Refusals(no_such_path)),
-        Route("/api/hello", hello),
     ]
-
-
-async def hello(_: Request) -> Response:
-    """What Claude Code asks before it starts, without a key."""
-    return Response()
 
 
 class Refusals:
@@ -120,16 +112,18 @@ class Messages(Endpoint[MessagesRequest]):
         try:
             await super()._answer(request, caller, scope, send)
         except APIStatusError as error:
-            if error.code == TOO_LONG_CODE and not TOO_LONG.search(error.message):
-                raise self._with_numbers(request, error) from error
+            lacks_numbers = error.code == TOO_LONG_CODE and not TOO_LONG.search(error.message)
+            if lacks_numbers and (sized := self._sized(request)):
+                raise sized from error
             raise
 
-    def _with_numbers(self, request: MessagesRequest, error: APIStatusError) -> APIStatusError:
-        """A refusal without numbers, which agents want, with ours: what is estimated too low must be above the window,
-        or it would not have been refused."""
+    def _sized(self, request: MessagesRequest) -> ContextLengthError | None:
+        """The numbers that agents want, where Cloudflare tells none: what is estimated to fit was refused all the same,
+        so it is taken for more than fits. None where no window is known.
+        """
         model = self._catalog.resolve(request.model)
         if model.context_window is None:
-            return error
+            return None
         return ContextLengthError(model.context_window, max(count_tokens(request, model), model.context_window + 1))
 
     async def _send_stream(self, stream: Stream, record: Record, send: Send) -> None:
