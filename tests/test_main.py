@@ -84,3 +84,8 @@ async def test_the_document_tells_of_every_endpoint() -> None:
 def test_pictures_may_be_kept_in_a_bucket() -> None:
     """Which is not asked for anything before there is a picture."""
     assert create_app(settings(pictures_url="s3://bucket/folder"))
+
+
+def test_a_fallback_that_leads_nowhere_is_refused() -> None:
+    with pytest.raises(ValueError, match="MODEL_FALLBACKS: 'gpt-none' leads to no model"):
+        create_app(settings(model_fallbacks={"gpt-4o": "gpt-none"}))

@@ -160,3 +160,24 @@ def test_a_refused_setting_is_told_without_its_value(load: Any) -> None:
     with pytest.raises(ValidationError) as failure:
         load({"CLOUDFLARE_API_TOKEN": "secret-token"})
     assert "secret-token" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"cloudflare_accounts": "id-without-token"}, "CLOUDFLARE_ACCOUNTS"),
+        ({"cloudflare_accounts": "id:"}, "CLOUDFLARE_ACCOUNTS"),
+        ({"cloudflare_account_id": "id", "translate_tokens": "token"}, "TRANSLATE_TOKENS"),
+    ],
+)
+def test_accounts_and_tokens_that_cannot_pay_are_refused(options: dict[str, Any], word: str) -> None:
+    with pytest.raises(ValueError, match=word) as caught:
+        Settings(_env_file=None, **options)
+    assert "id-without-token" not in str(caught.value)
+
+
+def test_several_accounts_are_a_managed_server_with_a_budget_of_what_is_free() -> None:
+    settings = Settings(_env_file=None, cloudflare_accounts="one:t1,two:t2")
+    assert settings.mode == "managed"
+    assert settings.budget(2) == 20_000
+    assert Settings(_env_file=None, neuron_budget=0).budget(2) is None
