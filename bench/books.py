@@ -1,28 +1,29 @@
-"""What accounting costs: the server's CPU time per request with ledger, limits and metrics, against the same without.
+"""What accounting costs: CPU time per request with ledger, limits and metrics, against the same without.
 
-`python -m bench.books` starts a stub of Cloudflare and two servers on loopback, one of which keeps no books, and asks
-both for short chats in turns. A round is paired: both servers meet the same machine. Ends by itself.
+`python -m bench.books` runs two servers in one process, one of which keeps no books, over a stub of Cloudflare that
+costs next to nothing, and asks both for short chats in turns, a hundred at a time: with a plain key and the day's budget,
+as by default, and with a key that has every limit. Without sockets (which cost as much again, and more) the share of the
+books comes out larger than on a network, and the noise of the machine smaller. Ends by itself.
 """
 
 import asyncio
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx2
 import orjson
-import uvicorn
-from starlette.types import Receive, Scope, Send
+from fastapi import FastAPI
 
-from bench.pictures import free_port
-from bench.sound import cpu_seconds
+from app.main import create_app
+from app.routes.edge import Edge
+from app.settings import Settings
 
-ROUNDS = 9
-REQUESTS = 1500
-CONNECTIONS = 16
+ROUNDS = 60
+REQUESTS = 100
 ANSWER = orjson.dumps(
     {
         "result": {
@@ -34,28 +35,42 @@ ANSWER = orjson.dumps(
         "messages": [],
     }
 )
-BODY = {
-    "model": "@cf/meta/llama-3.3-70b-instruct-fp8-fast",
-    "messages": [{"role": "user", "content": "Say hello, please."}],
-}
+BODY = orjson.dumps(
+    {
+        "model": "@cf/meta/llama-3.3-70b-instruct-fp8-fast",
+        "messages": [{"role": "user", "content": "Say hello, please."}],
+    }
+)
+HEADERS = [(b"authorization", b"Bearer one"), (b"content-type", b"application/json"), (b"host", b"bench")]
 
 
-async def stub(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] != "http":
+class Body(httpx2.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield ANSWER
+
+    async def aclose(self) -> None:
         return
-    while (await receive()).get("more_body"):
-        continue
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(ANSWER)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": ANSWER})
 
 
-def server(*, has_books: bool) -> Any:
-    """As `python -m app` runs it."""
-    from app.main import from_environment
-    from app.routes.edge import Edge
+class Stub(httpx2.AsyncBaseTransport):
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:  # noqa: ARG002 - all alike
+        return httpx2.Response(200, headers={"content-type": "application/json"}, stream=Body())
 
-    app = from_environment()
+
+KEYS = {"plain key": "one", "every limit": "name=one;rpm=100000000;concurrent=1000;neurons=1000000000"}
+
+
+def application(folder: str, key: str, *, has_books: bool) -> FastAPI:
+    settings = Settings(
+        _env_file=None,
+        data_dir=folder,
+        log_level="warning",
+        api_keys=key,
+        neuron_budget=1e9,
+        cloudflare_account_id="bench",
+        cloudflare_api_token="bench",  # noqa: S106 - made up
+    )
+    app = create_app(settings, transport=Stub())
     if not has_books:
         for middleware in app.user_middleware:
             if middleware.cls is Edge:
@@ -63,81 +78,58 @@ def server(*, has_books: bool) -> Any:
     return app
 
 
-def serve(role: str, port: int) -> None:
-    app = stub if role == "stub" else server(has_books=role == "books")
-    lifespan: Any = "off" if role == "stub" else "on"
-    uvicorn.run(app, port=port, log_config=None, access_log=False, server_header=False, lifespan=lifespan)
+async def ask(app: FastAPI) -> None:
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "raw_path": b"/v1/chat/completions",
+        "query_string": b"",
+        "headers": HEADERS,
+        "http_version": "1.1",
+        "scheme": "http",
+    }
+    sent: list[dict[str, Any]] = []
+    messages = iter([{"type": "http.request", "body": BODY, "more_body": False}])
+
+    async def receive() -> Any:
+        if (message := next(messages, None)) is None:
+            await asyncio.Event().wait()  # the client stays
+        return message
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    assert sent[0]["status"] == 200, sent  # noqa: S101
 
 
-async def ask(url: str, count: int) -> None:
-    limits = httpx2.Limits(max_connections=CONNECTIONS)
-    headers = {"authorization": "Bearer one"}
-    async with httpx2.AsyncClient(
-        base_url=url, limits=limits, headers=headers, trust_env=False, verify=False
-    ) as client:
-        places = asyncio.Semaphore(CONNECTIONS)
-
-        async def one() -> None:
-            async with places:
-                (await client.post("/v1/chat/completions", json=BODY)).raise_for_status()
-
-        await asyncio.gather(*(one() for _ in range(count)))
+async def microseconds(app: FastAPI) -> float:
+    began = time.process_time()
+    for _ in range(REQUESTS):
+        await ask(app)
+    return (time.process_time() - began) / REQUESTS * 1e6
 
 
-async def ready(url: str) -> None:
-    async with httpx2.AsyncClient(base_url=url, trust_env=False, verify=False) as client:
-        for _ in range(600):
-            try:
-                await client.get("/health")
-                return
-            except httpx2.TransportError:
-                await asyncio.sleep(0.05)
-
-
-async def measure(ports: dict[str, int], pids: dict[str, int]) -> None:
-    urls = {role: f"http://127.0.0.1:{port}" for role, port in ports.items()}
-    ratios = []
-    for role in ("books", "plain"):
-        await ready(urls[role])
-        await ask(urls[role], REQUESTS)
-    for number in range(ROUNDS):
-        spent = {}
-        for role in ("books", "plain") if number % 2 else ("plain", "books"):
-            before = cpu_seconds(pids[role])
-            await ask(urls[role], REQUESTS)
-            spent[role] = (cpu_seconds(pids[role]) - before) / REQUESTS * 1e6
-        ratios.append(spent["books"] / spent["plain"])
-        print(f"with {spent['books']:6.0f} us, without {spent['plain']:6.0f} us, ratio {ratios[-1]:.3f}")  # noqa: T201
-    print(f"median ratio {statistics.median(ratios):.3f}")  # noqa: T201
-
-
-def main() -> None:
-    if len(sys.argv) == 3:
-        serve(sys.argv[1], int(sys.argv[2]))
-        return
-    ports = {role: free_port() for role in ("stub", "books", "plain")}
+async def measure(kind: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        env = os.environ | {
-            "LOG_LEVEL": "warning",
-            "API_KEYS": "name=one;rpm=10000000;concurrent=1000;neurons=1000000000",
-            "NEURON_BUDGET": "1000000000",
-            "CLOUDFLARE_ACCOUNT_ID": "bench",
-            "CLOUDFLARE_API_TOKEN": "bench",
-            "CLOUDFLARE_API_BASE_URL": f"http://127.0.0.1:{ports['stub']}/client/v4",
+        apps = {
+            name: application(f"{folder}/{name}", KEYS[kind], has_books=name == "with") for name in ("with", "without")
         }
-        processes = {
-            role: subprocess.Popen(  # noqa: S603 - this file
-                [sys.executable, "-m", "bench.books", role, str(port)], env=env | {"DATA_DIR": f"{folder}/{role}"}
-            )
-            for role, port in ports.items()
-        }
-        try:
-            asyncio.run(measure(ports, {role: process.pid for role, process in processes.items()}))
-        finally:
-            for process in processes.values():
-                process.terminate()
-                process.wait()
+        async with AsyncExitStack() as running:
+            for app in apps.values():
+                await running.enter_async_context(app.router.lifespan_context(app))
+                await microseconds(app)
+            spent: dict[str, list[float]] = {name: [] for name in apps}
+            for number in range(ROUNDS):
+                for name in ("with", "without") if number % 2 else ("without", "with"):
+                    spent[name].append(await microseconds(apps[name]))
+            ratios = [each / other for each, other in zip(spent["with"], spent["without"], strict=True)]
+            medians = {name: statistics.median(values) for name, values in spent.items()}
+            print(f"{kind}: with {medians['with']:.0f} us, without {medians['without']:.0f} us a request")  # noqa: T201
+            print(f"median of the paired ratios {statistics.median(ratios):.3f}")  # noqa: T201
 
 
 if __name__ == "__main__":
-    main()
+    for kind in KEYS:
+        asyncio.run(measure(kind))

@@ -73,6 +73,10 @@ class Books:
 
 def entries(key: str, accounts: Sequence[str], model: str, usage: Usage) -> Iterator[Entry]:
     """One for each account, by its part of the calls; of what can't be divided nothing is lost."""
+    if len(accounts) == 1:  # nearly always
+        tokens = usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
+        yield Entry(key, accounts[0], model, usage.neurons or 0, usage.is_priced, *tokens, usage.audio_seconds)
+        return
     calls, before = len(accounts), 0
     for account, own in Counter(accounts).items():
         after = before + own
