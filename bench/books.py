@@ -1,9 +1,9 @@
 """What accounting costs: CPU time per request with ledger, limits and metrics, against the same without.
 
 `python -m bench.books` runs two servers in one process, one of which keeps no books, over a stub of Cloudflare that
-costs next to nothing, and asks both for short chats in turns, a hundred at a time: with a plain key and the day's budget,
-as by default, and with a key that has every limit. Without sockets (which cost as much again, and more) the share of the
-books comes out larger than on a network, and the noise of the machine smaller. Ends by itself.
+costs next to nothing, and asks both for short chats in turns: with a plain key and the day's budget, as by default, and
+with a key that has every limit. Without sockets (which cost as much again, and more) the share of the books comes out
+larger than on a network, and the noise of the machine smaller. Ends by itself.
 """
 
 import asyncio
