@@ -1,0 +1,1 @@
+"""The yardstick: what Flarelay costs, as ratios to nginx and to other gateways in the same run."""
