@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint check format lock docs clean
+.PHONY: run test agents lint check format lock bench docs clean
 
 run: .venv/run.stamp  ## the server on http://127.0.0.1:8000
 	$(BIN)/python -m app
@@ -14,6 +14,13 @@ test: .venv/dev.stamp  ## the tests, in two halves at a time; together they have
 	wait $$first && exit $$second
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
+
+agents: .venv/dev.stamp tests/agents/node_modules/stamp  ## Claude Code, Codex and opencode at work; needs npm
+	AGENTS=1 $(BIN)/pytest -q tests/agents
+
+tests/agents/node_modules/stamp: tests/agents/package-lock.json
+	cd tests/agents && npm install --no-save --no-audit --no-fund
+	@touch $@
 
 lint: .venv/dev.stamp  ## format, lint, types, layers
 	$(BIN)/ruff format --check .
@@ -27,6 +34,9 @@ format: .venv/dev.stamp  ## put the code in order
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+bench: .venv/run.stamp  ## what the server costs, beside nginx; `make bench ARGS=--quick` for a look
+	$(BIN)/python -m bench.yardstick $(ARGS)
+
 docs: .venv/dev.stamp  ## write the tables that are generated from the code
 	$(BIN)/python -m docs.generate
 
@@ -36,7 +46,7 @@ lock: .venv/dev.stamp  ## pin the newest versions that pyproject.toml allows
 LOCK := -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/agents/node_modules
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Flarelay needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 $(MAKECMDGOALS)")'

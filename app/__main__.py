@@ -1,5 +1,6 @@
 """`flarelay`, or `python -m app`: serve; with arguments, one of the commands."""
 
+import gc
 import os
 import signal
 import sys
@@ -43,6 +44,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _end)
     notice = NOTICES[settings.mode].format(account=_account(settings))
     print(f"Flarelay {__version__} on http://{_host(settings.host)}:{settings.port}/v1 - {notice}.", flush=True)  # noqa: T201
+    if settings.workers == 1:  # pragma: no branch - more are tested as processes; the first of them only minds others
+        gc.disable()  # while modules are loaded, which leaves little garbage; from_environment turns it on
     uvicorn.run(
         "app.main:from_environment",
         factory=True,

@@ -1,12 +1,14 @@
-"""Call, Reply, Sound, Failure, Usage: the values that pass between the layers, all of them immutable."""
+"""Call, Reply, Sound, Document, Failure, Usage: the values that pass between the layers, all of them immutable."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
+from app.values import immutable
 
-@dataclass(frozen=True, slots=True)
+
+@immutable
 class Account:
     """A Cloudflare account that pays for calls."""
 
@@ -18,7 +20,7 @@ class Account:
     """The token comes from the settings, so its faults are ours; otherwise the caller brought it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Limits:
     """What a key may do. None: as much as it likes."""
 
@@ -33,7 +35,7 @@ class Limits:
 UNLIMITED = Limits()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Caller:
     """Who is asking."""
 
@@ -53,7 +55,7 @@ class Caller:
         return (self.account, *self.others)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Call:
     """One Workers AI run."""
 
@@ -71,7 +73,7 @@ class Call:
     """Which of several answers to the same: not to be answered from what was kept of another one."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Origin:
     """Where an answer came from."""
 
@@ -84,7 +86,7 @@ class Origin:
 NOWHERE = Origin()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Reply:
     """What one Call returned, out of its envelope: an object, a list, a text or bytes."""
 
@@ -98,7 +100,7 @@ class Reply:
     """It was there already, or on its way for somebody else: nobody paid for it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Sound:
     """A piece of a recording, ready for a model that hears."""
 
@@ -110,6 +112,38 @@ class Sound:
     duration_seconds: float
     is_silent: bool = False
     """There is nothing in it to be heard."""
+
+
+@immutable
+class Document:
+    """A file that comes with a request, to be read as text. Equal files are one, wherever they stand."""
+
+    source: str = field(repr=False)
+    """An http(s) address, a data URI, or bare base64."""
+    media_type: str = ""
+    """As the request has it; empty if that is in `source`, or nowhere."""
+    name: str = ""
+    """Of the file."""
+    param: str = field(default="", compare=False)
+    """Where in the request it stands."""
+    title: str = field(default="", compare=False)
+    context: str = field(default="", compare=False)
+    """What the request says about it."""
+
+    @property
+    def is_remote(self) -> bool:
+        return self.source[:100].lstrip()[:8].lower().startswith(("http://", "https://"))
+
+
+@immutable
+class File:
+    """The bytes of a document that only Cloudflare can read."""
+
+    data: bytes = field(repr=False)
+    extension: str
+    """With its dot, such as `.pdf`: what the bytes are."""
+    digest: str
+    """The SHA-256 of the bytes."""
 
 
 class FailureKind(StrEnum):
@@ -138,6 +172,7 @@ class Failure(Exception):  # noqa: N818 - it stands beside Reply as the other ou
     """What a Call came to instead of a Reply.
 
     `message` is fit for a caller: free of ids, tokens and upstream prefixes. `code` is Cloudflare's own number.
+    `account`, for the operator, is the id of the account that failed, once somebody knows it.
     """
 
     def __init__(
@@ -153,6 +188,7 @@ class Failure(Exception):  # noqa: N818 - it stands beside Reply as the other ou
         prompt_tokens: int | None = None,
         request_id: str | None = None,
         is_retryable: bool = False,
+        account: str = "",
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -165,9 +201,10 @@ class Failure(Exception):  # noqa: N818 - it stands beside Reply as the other ou
         self.prompt_tokens = prompt_tokens
         self.request_id = request_id
         self.is_retryable = is_retryable
+        self.account = account
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Usage:
     """What a request consumed. Tokens as OpenAI counts them: cached ones are part of the prompt."""
 

@@ -1,7 +1,7 @@
 """Limiter: whether a request may begin, by the limits of its key and the neurons that the server may spend in a day.
 
-Requests per minute and concurrent requests are counted in each process: with several workers a key gets as much of
-each. Neurons are those of the ledger, which all processes share, and are right to within a few seconds.
+Requests per minute and concurrent requests are counted for all workers together, where there are several. Neurons are
+those of the ledger, which all processes share, and are right to within a few seconds.
 
 Where this differs from OpenAI: the type of a refusal is always `rate_limit_error`, and its code never
 `insufficient_quota`, for which One API would switch the whole channel off.
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
+from typing import Protocol
 
 from app.calls import UNLIMITED, Caller, Limits
 from app.errors import NotFoundError, RateLimitError
@@ -51,6 +52,10 @@ class _Tally:
         self.drawn, self.drawn_at = min(max(self.drawn - back, 0.0), limit), now
         return self.drawn
 
+    def draw(self) -> None:
+        """One request, out of the bucket as it was settled."""
+        self.drawn += 1
+
     def begin(self, share: float) -> None:
         self.running += 1
         self.set_aside += share
@@ -58,6 +63,75 @@ class _Tally:
     def end(self, share: float) -> None:
         self.running -= 1
         self.set_aside = self.set_aside - share if self.running else 0.0
+
+    def running_everywhere(self) -> int:
+        return self.running
+
+
+class Count(Protocol):
+    """A bucket, as another worker has left it."""
+
+    @property
+    def drawn(self) -> float: ...
+
+    @property
+    def drawn_at(self) -> float: ...
+
+
+class Others(Protocol):
+    """The other workers of the server."""
+
+    @property
+    def now(self) -> Callable[[], float]:
+        """Seconds, by a clock that is the same in all of them."""
+
+    def latest(self, name: str) -> Count:
+        """The bucket of a key, as of its last request in another worker."""
+
+    def running(self, name: str) -> int:
+        """The key's requests in other workers."""
+
+    def write(self, name: str, drawn: float, drawn_at: float, running: int) -> None:
+        """For the others to know."""
+
+
+class _SharedTally(_Tally):
+    """What a key has in use in all workers. `drawn` and `drawn_at` are those of its last request here."""
+
+    __slots__ = ("_left", "_name", "_others")
+
+    def __init__(self, name: str, others: Others) -> None:
+        super().__init__()
+        self._name = name
+        self._others = others
+        self._left = (0.0, 0.0)
+        """The bucket now, and the time of that."""
+
+    def settle(self, _now: float, limit: int) -> float:
+        now, latest = self._others.now(), self._others.latest(self._name)
+        drawn, drawn_at = max((self.drawn_at, self.drawn), (latest.drawn_at, latest.drawn))[::-1]
+        back = max(now - drawn_at, 0.0) * limit / MINUTE_SECONDS
+        self._left = min(max(drawn - back, 0.0), limit), now
+        return self._left[0]
+
+    def draw(self) -> None:
+        drawn, self.drawn_at = self._left
+        self.drawn = drawn + 1
+        self._write()
+
+    def begin(self, share: float) -> None:
+        super().begin(share)
+        self._write()
+
+    def end(self, share: float) -> None:
+        super().end(share)
+        self._write()
+
+    def running_everywhere(self) -> int:
+        return self.running + self._others.running(self._name)
+
+    def _write(self) -> None:
+        self._others.write(self._name, self.drawn, self.drawn_at, self.running)
 
 
 class _Costs:
@@ -118,15 +192,18 @@ class Limiter:
         *,
         budget: float | None = None,
         accounts: Iterable[str] = (),
+        others: Others | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         """`budget`: neurons that the server's own accounts may spend in a day, together. `accounts`: their ids.
 
-        Callers who bring an account of their own have no budget. `now` tells Unix seconds.
+        Callers who bring an account of their own have no budget. `others`: the other workers, if there are any. `now`
+        tells Unix seconds.
         """
         self._ledger = ledger
         self._budget = budget
         self._accounts = tuple(accounts)
+        self._others = others
         self._now = now
         self._costs = _Costs()
         self._server = _Tally()
@@ -146,12 +223,14 @@ class Limiter:
             check_model(limits, model_name, model_id)
         model = model_id or model_name or ""
         held: tuple[tuple[_Tally, float], ...] = ()
+        share = 0.0
         if budget is not None:
-            held = ((self._server, self._share(self._spent(), budget, self._server, model, "server")),)
+            share = self._share(self._spent(), budget, self._server, model, "server")
         if limits is not UNLIMITED:
-            held = (*held, self._admit_key(caller, model))
-        for tally, share in held:
-            tally.begin(share)
+            held = (self._admit_key(caller, model),)
+        if budget is not None:
+            self._server.begin(share)
+            held = (*held, (self._server, share))
         return Admission(self._costs, model, held)
 
     def remaining_neurons(self, caller: Caller) -> float | None:
@@ -183,19 +262,21 @@ class Limiter:
         return headers
 
     def _admit_key(self, caller: Caller, model: str) -> tuple[_Tally, float]:
+        """Begins the request: other workers have to see it before it is seen whether there are too many."""
         limits, tally = caller.limits, self._tally(caller.name)
         share = 0.0
         if limits.neurons_per_day is not None:
             spent = self._ledger.spent_today(caller.name)
             share = self._share(spent, limits.neurons_per_day, tally, model, "key")
-        if limits.concurrent_requests is not None and tally.running >= limits.concurrent_requests:
-            raise RateLimitError(
-                f"Rate limit reached for this key on concurrent requests: Limit {limits.concurrent_requests}. "
-                "Please try again when one of them has ended.",
-                retry_after_seconds=1,
-            )
-        if limits.requests_per_minute is not None:  # the last: it changes something
-            self._draw(tally, limits.requests_per_minute)
+        tally.begin(share)
+        try:
+            if limits.concurrent_requests is not None:
+                _check_running(tally, limits.concurrent_requests)
+            if limits.requests_per_minute is not None:  # the last: it changes something
+                self._draw(tally, limits.requests_per_minute)
+        except RateLimitError:
+            tally.end(share)
+            raise
         return tally, share
 
     def _draw(self, tally: _Tally, limit: int) -> None:
@@ -208,7 +289,7 @@ class Limiter:
                 f"Please try again in {duration(wait)}.",
                 retry_after_seconds=math.ceil(wait - ROUNDING),
             )
-        tally.drawn += 1
+        tally.draw()
 
     def _share(self, spent: float, limit: float, tally: _Tally, model: str, whose: str) -> float:
         """The neurons to set aside for a request, if as many are left."""
@@ -239,8 +320,17 @@ class Limiter:
     def _tally(self, name: str) -> _Tally:
         tally = self._keys.get(name)
         if tally is None:
-            tally = self._keys[name] = _Tally()
+            tally = self._keys[name] = _SharedTally(name, self._others) if self._others else _Tally()
         return tally
+
+
+def _check_running(tally: _Tally, limit: int) -> None:
+    if tally.running_everywhere() > limit:
+        raise RateLimitError(
+            f"Rate limit reached for this key on concurrent requests: Limit {limit}. "
+            "Please try again when one of them has ended.",
+            retry_after_seconds=1,
+        )
 
 
 def until_midnight(now: float) -> float:

@@ -2,12 +2,13 @@
 
 import logging
 import re
-import secrets
 import sys
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+
+from app.ids import new_id
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
@@ -39,4 +40,4 @@ def configure(level: str) -> None:
 
 def request_id(given: bytes | None) -> str:
     """The caller's own id if it is one that can stand in a header and a log, else a new one."""
-    return given.decode() if given and REQUEST_ID.fullmatch(given) else secrets.token_hex(12)
+    return given.decode() if given and REQUEST_ID.fullmatch(given) else new_id()

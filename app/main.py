@@ -1,39 +1,34 @@
 """create_app: makes each part once, joins them, and closes them in reverse order."""
 
+import gc
 import logging
-import os
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 from anyio import CapacityLimiter
-from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from app import __version__
 from app.auth import Auth, our_accounts
 from app.caching import Caching
 from app.catalog import Catalog
-from app.emulator.app import create_emulator
-from app.emulator.options import Options as EmulatorOptions
-from app.emulator.transport import EmulatorTransport
-from app.errors import APIStatusError, BadRequestError, MethodNotAllowedError, ModelNotFoundError, NotFoundError
+from app.errors import ModelNotFoundError
 from app.limits import Limiter
 from app.logs import configure
 from app.media.cutter import Cutter
+from app.media.documents import DocumentLoader
 from app.media.loader import PictureLoader
-from app.media.remote import RemoteFetcher
+from app.media.remote import DOCUMENT, RemoteFetcher
 from app.metrics import Metrics
 from app.relay import Relay
 from app.routes import (
-    billing,
     chats,
     deepl,
     deeplx,
@@ -43,22 +38,22 @@ from app.routes import (
     messages,
     models,
     openai,
-    reference,
     responses,
     run,
     transcriptions,
-    usage,
 )
 from app.routes import metrics as metrics_route
 from app.routes.books import Books
 from app.routes.edge import Edge, Faults, Options
 from app.routes.edit_forms import EditForms
+from app.routes.rarer import Rarer
+from app.routes.refusals import http_fault
 from app.routes.responses import Responses
+from app.routes.shortcut import Server, Shortcut
 from app.routes.speech import Speech
 from app.routes.transcriptions import Transcriptions
 from app.schemas.images import ImageEditRequest, ImageVariationRequest
 from app.schemas.transcriptions import TranscriptionRequest, TranslationRequest
-from app.schemas.usage import AccountState
 from app.settings import Settings
 from app.stores.characters import CharacterCount
 from app.stores.database import Database
@@ -69,9 +64,7 @@ from app.stores.pictures import Medium, PictureStore
 from app.stores.replies import ReplyStore
 from app.stores.responses import ResponseStore
 from app.stores.translations import TranslationCache
-from app.translation.desk import Desk as TranslationDesk
-from app.translation.engines import Engines
-from app.translation.mending import Mender
+from app.translation.late import LateDesk
 from app.translators.edits import edits, variations
 from app.translators.transcriptions import transcriptions as hearing
 from app.translators.transcriptions import translations
@@ -81,15 +74,18 @@ from app.upstream.gateway import TOLD, Gateway, is_provider_model
 from app.upstream.model_list import ModelList
 from app.upstream.transport import make_transport
 
+if TYPE_CHECKING:
+    from app.schemas.usage import AccountState
+    from app.stores.board import Board
+    from app.translation.desk import Desk
+
 EMULATOR_URL = "http://emulator.invalid/client/v4"
 """Where the built-in Workers AI lives: in this process, at an address that exists nowhere."""
-
-EMULATOR = EmulatorOptions(any_model=True, token_seconds=0.02)
-"""Slow enough to be seen streaming, and as open to new models as the server is."""
 
 METHODS = ["GET", "POST", "DELETE", "OPTIONS", "HEAD"]
 EXPOSED = [
     "x-request-id",
+    "request-id",
     "retry-after",
     "x-flarelay-model",
     "x-flarelay-ignored",
@@ -101,6 +97,8 @@ EXPOSED = [
     *sorted(name.decode() for name in TOLD),
 ]
 A_DAY = 86400
+YOUNG = (10_000, 10, 20)
+"""Objects, and rounds, after which garbage is looked for: by default at each 700th, which is every few requests."""
 
 CACHED_TASKS = {"embeddings": "text-embeddings", "chat": "text-generation"}
 """What RESPONSE_CACHE names -> the models' task."""
@@ -123,7 +121,7 @@ class Transports(httpx2.AsyncBaseTransport):
         await self._emulator.aclose()
 
 
-def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | None = None) -> FastAPI:
+def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | None = None) -> Starlette:
     """The application. `transport` carries the calls to Cloudflare in place of the network."""
     gateway = Gateway.from_settings(settings)
     catalog = Catalog.load(
@@ -136,7 +134,7 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
     auth = Auth.from_settings(settings, EMULATOR_URL, keys)
     wire = transport or make_transport()
     if settings.mode == "emulator":
-        wire = Transports(wire, EmulatorTransport(create_emulator(EMULATOR)))
+        wire = Transports(wire, _emulator())
     accounts, metrics = Accounts(), Metrics(version=__version__, mode=settings.mode)
     upstream = WorkersAI(
         wire,
@@ -149,13 +147,13 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
         request_timeout_seconds=settings.request_timeout_seconds,
         max_tries=settings.max_tries,
     )
-    fetcher = RemoteFetcher(
-        is_enabled=settings.remote_fetch,
-        allow=settings.remote_fetch_allow,
-        max_bytes=settings.remote_fetch_max_bytes,
-        timeout_seconds=settings.remote_fetch_timeout_seconds,
-    )
-    loader = PictureLoader(fetcher)
+    fetching: dict[str, Any] = {
+        "is_enabled": settings.remote_fetch,
+        "allow": settings.remote_fetch_allow,
+        "max_bytes": settings.remote_fetch_max_bytes,
+        "timeout_seconds": settings.remote_fetch_timeout_seconds,
+    }
+    loader = PictureLoader(RemoteFetcher(**fetching))
     database = Database(Path(settings.data_dir) / "flarelay.db")
     replies = ReplyStore(
         database, max_bytes=settings.response_cache_max_bytes, ttl_seconds=settings.response_cache_ttl_seconds
@@ -170,6 +168,7 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
     )
     _check_fallbacks(settings, catalog)
     options: dict[str, Any] = {
+        "documents": DocumentLoader(RemoteFetcher(**fetching, subject=DOCUMENT)),
         "default_max_tokens": settings.default_max_tokens,
         "fallbacks": settings.fallbacks,
         "request_timeout_seconds": settings.request_timeout_seconds,
@@ -184,20 +183,24 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
     ledger = Ledger(database)
     ours = [account.id for account in our_accounts(settings)]
     budget = settings.budget(len(ours))
-    limiter = Limiter(ledger, budget=budget, accounts=ours)
+    board = _board(settings, metrics)
+    limiter = Limiter(ledger, budget=budget, accounts=ours, others=board)
     metrics.budget, metrics.spent = budget, ledger.spent_today
     metrics.parked = lambda: [(each.id, each.reason) for each in accounts.parked() if each.is_ours]
-    metrics.worker = str(os.getpid()) if settings.workers > 1 else None
+    metrics.others = board.published if board else None
     characters = CharacterCount(database)
     cache = TranslationCache(database, max_bytes=settings.translation_cache_max_bytes)
     desk = _translation_desk(settings, Relay(catalog, upstream, loader, **options), catalog, cache, characters, metrics)
     model_list = ModelList(catalog, upstream, ttl_seconds=settings.model_list_ttl_seconds)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         async with AsyncExitStack() as parts:
             parts.push_async_callback(wire.aclose)
             parts.push_async_callback(model_list.aclose)
+            if board:
+                await board.open()
+                parts.push_async_callback(board.aclose)
             await database.open()
             await ledger.open()
             for part in (database, ledger, characters, cache, replies):
@@ -206,14 +209,6 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
             parts.push_async_callback(store.aclose)
             yield
 
-    app = FastAPI(
-        title="Flarelay",
-        version=__version__,
-        lifespan=lifespan,
-        redirect_slashes=False,
-        max_body_size=None,
-        exception_handlers={HTTPException: _http_fault, RequestValidationError: _validation_fault},
-    )
     max_bytes, heartbeat = settings.max_body_bytes, settings.heartbeat_seconds
     pictures_at_once = CapacityLimiter(images.AT_ONCE)
     picture_desk = images.PictureDesk(
@@ -241,9 +236,12 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
         heartbeat_seconds=heartbeat,
     )
     links = [Route("/v1/chat/completions", chats.ChatLink(chat), methods=["GET"])] if settings.chat_links else []
-    app.router.routes[:0] = [  # first, since routes are tried in order
+    rarer = Rarer(lambda: _documented(settings, auth, kept, limiter, ledger, accounts))
+    hot = openai.routes(relay, auth, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat, own=own)
+    fast = {route.path: Faults(route.endpoint, quota_ends_channel=settings.quota_ends_channel) for route in hot}
+    routes = [  # tried in this order
         *links,
-        *openai.routes(relay, auth, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat, own=own),
+        *hot,
         *messages.routes(relay, auth, catalog, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat),
         *responses.routes(answering, relay, auth, max_body_bytes=max_bytes),
         *run.routes(relay, auth, max_body_bytes=max_bytes, heartbeat_seconds=heartbeat),
@@ -257,22 +255,14 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
             transcriptions=Transcriptions(TranscriptionRequest, hearing, relay, auth, cutter, limits),
             translations=Transcriptions(TranslationRequest, translations, relay, auth, cutter, limits),
         ),
+        *models.routes(model_list, catalog, auth),
+        *health.routes(settings.mode),
+        metrics_route.route(metrics),
+        *rarer.routes(),
+        *deeplx.routes(desk, auth, max_body_bytes=max_bytes),  # last of all, since a key may be any first segment
     ]
-    app.include_router(models.router(model_list, catalog, auth))
-    app.include_router(responses.router(kept, auth))
-    app.include_router(health.router(settings.mode))
-    app.include_router(metrics_route.router(metrics))
-    allowance = billing.allowance_of(limiter.remaining_neurons, ledger.spent_today)
-    admin_key = settings.admin_key.get_secret_value() if settings.admin_key else None
-
-    def states() -> list[AccountState]:
-        return usage.account_states(ours, accounts.parked(), lambda account: ledger.spent_today(account=account))
-
-    app.include_router(usage.router(ledger, auth, allowance, states, admin_key=admin_key))
-    app.include_router(billing.router(allowance, auth, may_reach_zero=settings.quota_ends_channel))
-    # Last of all, since a key may be any first segment.
-    app.router.routes.extend(deeplx.routes(desk, auth, max_body_bytes=max_bytes))
-    reference.describe(app)
+    app = Server(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: http_fault})
+    app.router.redirect_slashes = False
     app.add_middleware(Faults, quota_ends_channel=settings.quota_ends_channel)
     app.add_middleware(Options, methods=METHODS)
     app.add_middleware(
@@ -285,9 +275,29 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
         max_age=A_DAY,
     )
     books = Books(limiter, ledger, metrics)
-    app.add_middleware(Edge, books=books)
-    books.known = metrics_route.templates(app.router.routes)
+    app.front = Edge(Shortcut(app.inside, fast), books=books)
+    books.known = metrics_route.templates(routes)
     return app
+
+
+def _documented(
+    settings: Settings, auth: Auth, kept: ResponseStore, limiter: Limiter, ledger: Ledger, accounts: Accounts
+) -> ASGIApp:
+    from app.routes import billing, documented, stored, usage  # as Rarer says
+
+    ours = [account.id for account in our_accounts(settings)]
+    admin_key = settings.admin_key.get_secret_value() if settings.admin_key else None
+    allowance = billing.allowance_of(limiter.remaining_neurons, ledger.spent_today)
+
+    def states() -> "list[AccountState]":
+        return usage.account_states(ours, accounts.parked(), lambda account: ledger.spent_today(account=account))
+
+    routers = [
+        stored.router(kept, auth),
+        usage.router(ledger, auth, allowance, states, admin_key=admin_key),
+        billing.router(allowance, auth, may_reach_zero=settings.quota_ends_channel),
+    ]
+    return documented.application(routers, quota_ends_channel=settings.quota_ends_channel)
 
 
 def _check_fallbacks(settings: Settings, catalog: Catalog) -> None:
@@ -307,12 +317,38 @@ def _translation_desk(
     cache: TranslationCache,
     characters: CharacterCount,
     metrics: Metrics,
-) -> TranslationDesk:
-    fallback = settings.translate_fallback_model
-    engines = Engines(relay, catalog, settings.translate_model, None if fallback == "off" else fallback)
-    counts = metrics.translation
-    mender = Mender(counts, fallback=engines.fallback, pack_seconds=settings.translation_pack_ms / 1000)
-    return TranslationDesk(engines, mender, cache, characters, counts)
+) -> LateDesk:
+    default, fallback = settings.translate_model, settings.translate_fallback_model
+    names = default, None if fallback == "off" else fallback
+
+    def make() -> "Desk":
+        from app.translation.desk import Desk  # as LateDesk says
+        from app.translation.engines import Engines
+        from app.translation.mending import Mender
+
+        engines, counts = Engines(relay, catalog, *names), metrics.translation
+        mender = Mender(counts, fallback=engines.fallback, pack_seconds=settings.translation_pack_ms / 1000)
+        return Desk(engines, mender, cache, characters, counts)
+
+    return LateDesk(make, catalog, *names)
+
+
+def _emulator() -> httpx2.AsyncBaseTransport:
+    from app.emulator.app import create_emulator  # a server with an account never needs it
+    from app.emulator.options import Options as EmulatorOptions
+    from app.emulator.transport import EmulatorTransport
+
+    # Slow enough to be seen streaming, and as open to new models as the server is.
+    return EmulatorTransport(create_emulator(EmulatorOptions(any_model=True, token_seconds=0.02)))
+
+
+def _board(settings: Settings, metrics: Metrics) -> "Board | None":
+    """Where several workers count together."""
+    if settings.workers == 1:
+        return None
+    from app.stores.board import Board  # for those few servers; and it needs Unix
+
+    return Board(Path(settings.data_dir) / "workers", settings.workers, tell=metrics.state, take_over=metrics.take_over)
 
 
 def _medium(settings: Settings) -> Medium:
@@ -324,38 +360,13 @@ def _medium(settings: Settings) -> Medium:
     return Bucket.at(settings.pictures_url)
 
 
-def from_environment() -> FastAPI:
+def from_environment() -> Starlette:
     """What each worker process runs."""
     settings = Settings()
     configure(settings.log_level)
     logging.getLogger("flarelay").info("start", extra={"fields": {"mode": settings.mode, "version": __version__}})
-    return create_app(settings)
-
-
-def _answer(error: APIStatusError) -> Response:
-    return JSONResponse(error.envelope(), status_code=error.status, headers=error.headers())
-
-
-async def _http_fault(request: Request, failure: Exception) -> Response:
-    """What the router refuses: unknown paths and methods."""
-    assert isinstance(failure, HTTPException)  # noqa: S101 - registered for nothing else
-    path = request.url.path
-    error: APIStatusError
-    if failure.status_code == 404:
-        error = NotFoundError(f"There is no {request.method} {path} here. The API's base URL ends with /v1.")
-    elif failure.status_code == 405:
-        error = MethodNotAllowedError(f"{path} does not take {request.method}.")
-    else:
-        error = BadRequestError(str(failure.detail), status=failure.status_code)
-    request.scope["record"].error = error.code
-    response = _answer(error)
-    response.headers.update(failure.headers or {})
-    return response
-
-
-async def _validation_fault(request: Request, failure: Exception) -> Response:
-    assert isinstance(failure, RequestValidationError)  # noqa: S101 - registered for nothing else
-    fault = failure.errors()[0]
-    error = BadRequestError(f"{fault['msg']}.", param=str(fault["loc"][-1]), code="invalid_value")
-    request.scope["record"].error = error.code
-    return _answer(error)
+    app = create_app(settings)
+    gc.freeze()  # what there is now stays: nobody needs to look through it again
+    gc.set_threshold(*YOUNG)
+    gc.enable()
+    return app

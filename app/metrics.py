@@ -7,11 +7,13 @@ counted together as `other`.
 import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import orjson
 
 if TYPE_CHECKING:
     from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
@@ -106,8 +108,7 @@ class ModelCounts:
 class Metrics:
     """Of one process, in whose event loop all of it is called: there are no locks.
 
-    Several workers don't add up their counts, and each scrape meets one of them. With `worker`, any name for this
-    one, every sample carries it as a label, so that none is taken for the server's whole.
+    A scrape meets one of several workers, which tells the sums of all, by what the `others` have published.
     """
 
     translation: TranslationCounts = field(default_factory=TranslationCounts)
@@ -122,7 +123,8 @@ class Metrics:
     """Neurons that may be spent in a day."""
     version: str = ""
     mode: str = ""
-    worker: str | None = None
+    others: Callable[[], Sequence[bytes]] | None = None
+    """What `state` says in the other workers."""
     _routes: defaultdict[str, RouteCounts] = field(default_factory=lambda: defaultdict(RouteCounts))
     _models: defaultdict[str, ModelCounts] = field(default_factory=lambda: defaultdict(ModelCounts))
     _failures: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -167,10 +169,7 @@ class Metrics:
 
     def upstream_failure(self, kind: str, code: int | None) -> None:
         """Count a try that failed. Kinds are ours, and few; codes are whatever Cloudflare sent."""
-        pair = (kind, "none" if code is None else str(code))
-        if pair not in self._failures and len(self._failures) >= MOST_FAILURES:
-            pair = (kind, OTHER)
-        self._failures[pair] += 1
+        self._failures[_bounded_pair(kind, "none" if code is None else str(code), self._failures)] += 1
 
     def exposition(self) -> tuple[bytes, str]:
         """In Prometheus' text format, and the content type of that."""
@@ -178,16 +177,56 @@ class Metrics:
         from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(self)
+        registry.register(self._of_all(self.others()) if self.others else self)
         return generate_latest(registry), CONTENT_TYPE_LATEST
 
     def collect(self) -> "Iterator[Metric]":
         for families in (self._of_server, self._of_requests, self._of_models, self._of_upstream, self._of_translation):
-            for family in families():
-                if self.worker is not None:
-                    own = {"worker": self.worker}
-                    family.samples = [sample._replace(labels=sample.labels | own) for sample in family.samples]
-                yield family
+            yield from families()
+
+    def state(self) -> bytes:
+        """All that can be added up, for other processes."""
+        state = {
+            "version": self.version,
+            "open": {"requests_open": self.requests_open, "streams_open": self.streams_open},
+            "parked": [*self.parked()] if self.parked else [],
+            "translation": self.translation,
+            "cache": self.cache,
+            "routes": self._routes,
+            "models": self._models,
+            "upstream": self._upstream,
+            "failures": [(*pair, count) for pair, count in self._failures.items()],
+        }
+        return orjson.dumps(state, option=orjson.OPT_NON_STR_KEYS)
+
+    def take_over(self, state: bytes) -> None:
+        """Go on from what a process has counted that is no more. One of another version may have counted otherwise."""
+        told = orjson.loads(state)
+        if told["version"] == self.version:
+            self._add(told)
+
+    def _of_all(self, states: Sequence[bytes]) -> "Metrics":
+        """The sums. What is spent, every process knows of all."""
+        whole = Metrics(version=self.version, mode=self.mode, spent=self.spent, budget=self.budget)
+        parked: dict[tuple[str, str], None] = {}
+        for told in map(orjson.loads, (self.state(), *states)):
+            if told["version"] == self.version:
+                whole._add(told)
+                _add(whole, told["open"])
+                parked |= dict.fromkeys((account, reason) for account, reason in told["parked"])
+        whole.parked = lambda: [*parked]
+        return whole
+
+    def _add(self, told: Mapping[str, Any]) -> None:
+        _add(self.translation, told["translation"])
+        _add(self.cache, told["cache"])
+        _add(self._upstream, told["upstream"])
+        for route, counts in told["routes"].items():
+            _add(self._routes[_bounded(route, self._routes, MOST_ROUTES)], counts)
+        for model, counts in told["models"].items():
+            _add(self._models[_bounded(model, self._models, MOST_MODELS)], counts)
+        for kind, code, count in told["failures"]:
+            self._failures[_bounded_pair(kind, code, self._failures)] += count
 
     def _of_server(self) -> "Iterator[Metric]":
         from prometheus_client.core import GaugeMetricFamily
@@ -301,6 +340,26 @@ def _pattern(template: str) -> re.Pattern[str]:
 def _bounded(name: str, names: Collection[str], most: int) -> str:
     """The name, if it is one of the names or may become one; there are at most that many beside `other`."""
     return name if name in names or len(names) < most else OTHER
+
+
+def _bounded_pair(kind: str, code: str, pairs: Collection[tuple[str, str]]) -> tuple[str, str]:
+    return (kind, code if (kind, code) in pairs or len(pairs) < MOST_FAILURES else OTHER)
+
+
+def _add(counts: Any, told: Mapping[str, Any]) -> None:
+    """What JSON says of the like of them."""
+    for name, value in told.items():
+        own = getattr(counts, name)
+        if isinstance(value, list):
+            setattr(counts, name, [a + b for a, b in zip(own, value, strict=True)])
+        elif not isinstance(value, dict):
+            setattr(counts, name, own + (value or 0))  # null for what is no number
+        elif isinstance(own, dict):
+            for key, number in value.items():
+                key = int(key) if key.isdecimal() else key
+                own[key] = own.get(key, 0) + number
+        else:
+            _add(own, value)
 
 
 def _counter(name: str, meaning: str, *labels: str) -> "CounterMetricFamily":

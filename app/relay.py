@@ -6,41 +6,60 @@ replies. Which endpoint it is, only the translator knows.
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from itertools import count
+from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
 
-from app.calls import Account, Call, Caller, Failure, FailureKind, Origin, Reply, Usage
+from app.calls import Account, Call, Caller, Document, Failure, FailureKind, Origin, Reply, Usage
 from app.catalog import Catalog, Model
 from app.errors import APIStatusError, BadRequestError
+from app.ids import new_id
 from app.limits import check_model
+from app.media.documents import DocumentLoader
 from app.media.loader import PictureLoader
-from app.translators.base import Context, Incremental, Part, Picture, Piece, Plan, Planner, SerialTranslator, Translator
+from app.translators.base import (
+    Context,
+    DocumentsWanted,
+    Incremental,
+    Part,
+    Picture,
+    Piece,
+    Plan,
+    Planner,
+    SerialTranslator,
+    Translator,
+)
 from app.upstream.answers import is_operators, to_error
 from app.upstream.batches import close, in_order, merge, open_together, together
 from app.upstream.client import Again
 from app.upstream.gateway import apart
 from app.upstream.incoming import Events, Raw
+from app.upstream.markdown import Markdown
+from app.values import immutable
 
 logger = logging.getLogger("flarelay")
 
 MOST_PICTURES = 64
 """Of one request: all of them are in memory together."""
 
+MOST_DOCUMENTS = 64
+DOCUMENTS_AT_ONCE = 4
+"""Of one request."""
+
 Req = TypeVar("Req")
 Res = TypeVar("Res")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Answer(Generic[Res]):
     """A whole answer, and what to tell about it."""
 
@@ -53,7 +72,7 @@ class Answer(Generic[Res]):
     """All of it was there already."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Stream:
     """An answer in the making: its first events are there. Closing `chunks` ends the upstream calls."""
 
@@ -88,17 +107,21 @@ class Relay:
         upstream: Upstream,
         pictures: PictureLoader,
         *,
+        documents: DocumentLoader | None = None,
         default_max_tokens: int | None = None,
         fallbacks: Mapping[str, Sequence[str]] | None = None,
         request_timeout_seconds: float = 600,
         tool_emulation: bool = True,
     ) -> None:
-        """`fallbacks`: names of models -> those that answer in their place when Cloudflare can't run them, all within
-        the time of one request. `tool_emulation`: models that can't call tools are told them in the prompt.
+        """`documents` loads files; without it they must come with the request. `fallbacks`: names of models -> those
+        that answer in their place when Cloudflare can't run them, all within the time of one request. `tool_emulation`:
+        models that can't call tools are told them in the prompt.
         """
         self._catalog = catalog
         self._upstream = upstream
         self._pictures = pictures
+        self._documents = documents or DocumentLoader()
+        self._markdown = Markdown(upstream)
         self._default_max_tokens = default_max_tokens
         self._fallbacks = fallbacks or {}
         self._request_timeout_seconds = request_timeout_seconds
@@ -135,7 +158,7 @@ class Relay:
     async def _complete(
         self, translator: Translator[Req, Res], model: str, name: str, request: Req, caller: Caller
     ) -> Answer[Res]:
-        plan = translator.to_plan(request, await self._context(translator, model, request, caller, shown=name))
+        plan = await self._planned(translator, request, caller, model, shown=name)
         again = partial(translator.again, plan)
         with failures_told(caller.account):
             calls = zip(plan.calls, callers(caller), strict=False)
@@ -149,7 +172,7 @@ class Relay:
     async def _stream(
         self, translator: Translator[Req, Any], model: str, name: str, request: Req, caller: Caller
     ) -> Stream:
-        plan = translator.to_plan(request, await self._context(translator, model, request, caller, shown=name))
+        plan = await self._planned(translator, request, caller, model, shown=name)
         translator.to_stream(plan)  # refuses, if it does, before anything is sent
         again = partial(translator.again, plan)
         with failures_told(caller.account):
@@ -168,7 +191,7 @@ class Relay:
 
     async def plan(self, translator: Planner[Req], name: str, request: Req, caller: Caller) -> Plan[Req]:
         """The plan alone, for answers that are not made in one go. Raises APIStatusError."""
-        return translator.to_plan(request, await self._context(translator, name, request, caller))
+        return await self._planned(translator, request, caller, name)
 
     async def parts(
         self,
@@ -244,6 +267,34 @@ class Relay:
         with failures_told(caller.account):
             return model, await self._upstream.listen(call, caller)
 
+    async def _planned(
+        self, translator: Planner[Req], request: Req, caller: Caller, name: str, *, shown: str | None = None
+    ) -> Plan[Req]:
+        """The plan, once all files of the request are read. `shown`: as for `_context`."""
+        context = await self._context(translator, name, request, caller, shown=shown)
+        try:
+            return translator.to_plan(request, context)
+        except DocumentsWanted as wanted:
+            documents = wanted.documents
+        return translator.to_plan(request, replace(context, documents=await self._read(documents, caller)))
+
+    async def _read(self, documents: Sequence[Document], caller: Caller) -> Mapping[Document, str]:
+        """What each of the files says; a few are read at once, as their bytes are in memory meanwhile."""
+        if len(documents) > MOST_DOCUMENTS:
+            message = f"A request can have {MOST_DOCUMENTS} different documents."
+            raise BadRequestError(message, param=documents[MOST_DOCUMENTS].param, code="too_many_documents")
+        places = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
+
+        async def text_of(document: Document) -> str:
+            async with places:
+                loaded = await self._documents.load(document)
+                if isinstance(loaded, str):
+                    return loaded
+                return await self._markdown.convert(loaded, caller, param=document.param)
+
+        with failures_told(caller.account):
+            return dict(zip(documents, await together([text_of(each) for each in documents]), strict=True))
+
     async def _context(
         self, translator: Planner[Req], name: str, request: Req, caller: Caller, *, shown: str | None = None
     ) -> Context:
@@ -254,7 +305,7 @@ class Relay:
         return Context(
             model,
             shown or name,
-            id=secrets.token_hex(12),
+            id=new_id(),
             created=int(time.time()),
             pictures=await self._loaded(pictures, model),
             default_max_tokens=self._default_max_tokens,
@@ -277,6 +328,8 @@ class Relay:
 
     async def _loaded(self, pictures: Sequence[Picture], model: Model) -> Mapping[str, str]:
         """Addresses -> data URIs that the model takes. An address that comes up several times is loaded once."""
+        if not pictures:
+            return {}
         params = {picture.url: picture.param for picture in reversed(pictures)}
         if len(params) > MOST_PICTURES:
             message = f"A request can have {MOST_PICTURES} different pictures."
@@ -327,14 +380,26 @@ def _as_sent(plan: Plan[Req], outcomes: Iterable[tuple[Call, object]]) -> Plan[R
     return replace(plan, calls=tuple(call for call, _ in outcomes))
 
 
-@contextmanager
-def failures_told(account: Account) -> Iterator[None]:
+class failures_told:  # noqa: N801 - a context manager, and no generator, which would cost each request more
     """To the client as an APIStatusError; and to the operator, if it is a fault that only he can mend."""
-    try:
-        yield
-    except Failure as failure:
+
+    __slots__ = ("_account",)
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, failure: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if not isinstance(failure, Failure):
+            return
+        account = self._account
         if account.is_ours and is_operators(failure):
-            fields = {"account": account.id, "kind": failure.kind, "code": failure.code, "reason": failure.message}
+            told = failure.account or account.id
+            fields = {"account": told, "kind": failure.kind, "code": failure.code, "reason": failure.message}
             logger.error("Cloudflare refuses the server's own account", extra={"fields": fields})
         raise to_error(failure, is_ours=account.is_ours) from failure
 
@@ -351,8 +416,12 @@ def _affinity(request: object, model: Model, caller: Caller) -> str | None:
         if not turns:
             return None
         beginning = turns[:2]
-    digest = sha256(orjson.dumps([caller.name, model.id, beginning], default=str))
-    return digest.hexdigest()[:32]
+    whole = [caller.name, model.id, beginning]
+    try:
+        source = orjson.dumps(whole, default=str)
+    except TypeError:  # integers beyond 64 bits, in fields that nobody knows
+        source = repr(whole).encode()
+    return sha256(source).hexdigest()[:32]
 
 
 def _charged(replies: Sequence[tuple[Call, Reply]]) -> Sequence[tuple[Call, Reply]]:

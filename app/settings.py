@@ -141,11 +141,11 @@ class Settings(BaseSettings):
         "`false` refuses such requests.",
     )
 
-    remote_fetch: bool = Field(True, description="Fetch pictures that a caller names by http(s) address.")
+    remote_fetch: bool = Field(True, description="Fetch pictures and documents that a caller names by http(s) address.")
     remote_fetch_allow: Names = Field(
         (), description="Hosts or networks that may be fetched although private: `nas.lan,192.168.1.0/24`."
     )
-    remote_fetch_max_bytes: int = Field(20 * 2**20, ge=1, description="Largest picture that is fetched.")
+    remote_fetch_max_bytes: int = Field(20 * 2**20, ge=1, description="Largest picture or document that is fetched.")
     remote_fetch_timeout_seconds: float = Field(15, gt=0, description="Longest time for one fetch, redirects included.")
 
     public_base_url: Url | None = Field(

@@ -39,7 +39,7 @@ def record(path: Path, said: list[str]) -> None:
         marks[word] = mark + silence(EVERY_SECONDS - 0.3, RATE)
     with av.open(str(path), "w", format="mp3") as container:
         stream = container.add_stream("libmp3lame", rate=RATE, layout="mono")
-        stream.bit_rate = 64_000  # type: ignore[union-attr]
+        stream.bit_rate = 64_000
         resampler = av.AudioResampler("s16p", "mono", RATE, 576)
         for number, word in enumerate(said):
             pcm = marks[word]
@@ -47,8 +47,8 @@ def record(path: Path, said: list[str]) -> None:
             frame.sample_rate, frame.pts = RATE, number * len(pcm) // 2
             frame.planes[0].update(pcm.ljust(frame.planes[0].buffer_size, b"\0"))
             for piece in resampler.resample(frame):
-                container.mux(stream.encode(piece))  # type: ignore[union-attr,arg-type]
-        container.mux(stream.encode(None))  # type: ignore[union-attr]
+                container.mux(stream.encode(piece))
+        container.mux(stream.encode(None))
 
 
 def memory(pid: int, name: str) -> float:

@@ -18,7 +18,7 @@ GROUPS = {
     "cloudflare_account_id": "Cloudflare",
     "ai_gateway_id": "AI Gateway",
     "model_aliases": "Models",
-    "remote_fetch": "Pictures named by address",
+    "remote_fetch": "Pictures and documents named by address",
     "public_base_url": "Pictures that were made",
     "max_upload_bytes": "Sound",
     "response_cache": "Answers that are kept",

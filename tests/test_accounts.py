@@ -114,6 +114,32 @@ def test_spent_accounts_are_told_as_one_limit_until_midnight(stream: bool) -> No
         assert sorted(paid(upstream)) == sorted(IDS)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_operator_is_told_which_account_is_refused(stream: bool, caplog: pytest.LogCaptureFixture) -> None:
+    refuse: dict[str, Any] = {"script": {"error": {"code": 7003, "status": 404}}, "stream": stream}
+    with cloudflare(tokens=TOKENS) as upstream, behind(upstream) as (_, http):
+        for turn in range(20):  # by now each has answered, and what is refused after that may be the request's fault
+            assert http.post(CHAT_URL, json=asked(f"Hello {turn}")).status_code == 200
+        assert http.post(CHAT_URL, json=scripted(**refuse)).json()["error"]["code"] == "upstream_configuration"
+        asked_last = paid(upstream)[-1]
+        assert asked_last != IDS[0]
+    with cloudflare(tokens=TOKENS) as upstream, behind(upstream, wrong=IDS) as (_, http):
+        assert http.post(CHAT_URL, json=asked("Hello", stream=stream)).json()["error"]["code"] == "upstream_auth"
+    refused = [name for _, event, name in told_of_accounts(caplog) if event.startswith("Cloudflare refuses")]
+    assert refused == [asked_last, ", ".join(IDS)]
+
+
+def test_the_operator_is_told_which_account_is_refused_within_a_stream(caplog: pytest.LogCaptureFixture) -> None:
+    breaks = 'error_after":{"events":2,"code":10000}'
+    with cloudflare(tokens=TOKENS) as upstream, behind(upstream) as (_, http):
+        for turn in range(12):
+            text = http.post(CHAT_URL, json=asked(f'{turn}\n!emulate {{"tokens":5,"{breaks}}}', stream=True)).text
+            assert payloads(text)[-1]["error"]["code"] == "upstream_auth"
+        assert len(set(paid(upstream))) > 1
+    refused = [name for _, event, name in told_of_accounts(caplog) if event.startswith("Cloudflare refuses")]
+    assert refused == paid(upstream)
+
+
 def test_an_account_without_room_for_one_model_goes_on_with_others() -> None:
     with cloudflare(tokens=TOKENS, busy_every={NATIVE: 2}) as upstream, behind(upstream) as (_, http):
         assert http.post(CHAT_URL, json=asked("Hello")).status_code == 200

@@ -8,15 +8,21 @@ import openai
 import pydantic
 import pytest
 
+from app.emulator.quirks import DEFAULT_QUIRKS
+from app.translators.turns import NO_RESULT
 from tests.serving import (
     CHAT,
     FAMILIES,
     GPT_OSS,
     HYBRID,
+    NATIVE,
     THINKING,
     UNLISTED,
     VISION,
     Cloudflare,
+    cloudflare,
+    connected,
+    flarelay,
 )
 
 WEATHER: Any = {
@@ -99,7 +105,7 @@ def test_what_is_streamed_adds_up_to_the_whole_answer(
     ]
 
 
-@pytest.mark.parametrize("model", THINKING)
+@pytest.mark.parametrize("model", [HYBRID, CHAT])
 def test_thoughts_are_told_and_fed_back(client: openai.OpenAI, upstream: Cloudflare, model: str) -> None:
     given: list[Any] = [{"role": "user", "content": said(reasoning="Let me think.")}]
     response = client.responses.create(model=model, input=given, store=False)
@@ -131,8 +137,116 @@ def test_a_round_trip_through_tools(client: openai.OpenAI, upstream: Cloudflare,
     ]
     second = client.responses.create(**fields, input=results, previous_response_id=first.id)
     assert second.output_text == "The tool says: noon"
+    if model == GPT_OSS:
+        assert [item["type"] for item in upstream.sent["input"]] == [
+            *("message", "function_call", "function_call"),
+            *("function_call_output", "function_call_output"),
+        ]
+        return
     asked = upstream.sent["messages"][1]["tool_calls"]
     assert [turn["tool_call_id"] for turn in upstream.sent["messages"][2:]] == [call["id"] for call in asked]
+
+
+def test_what_speaks_responses_is_asked_in_them(client: openai.OpenAI, upstream: Cloudflare) -> None:
+    """With its thoughts as what they are. A stream is a chat, which goes on all the same."""
+    fields: dict[str, Any] = {"model": GPT_OSS, "instructions": "Be brief.", "tools": [WEATHER], "store": False}
+    given: list[Any] = [{"role": "user", "content": said(reasoning="Let me think.")}]
+    first = client.responses.with_raw_response.create(**fields, input=given)
+    assert float(first.headers["x-flarelay-neurons"]) > 0
+    assert upstream.emulator.requests[-1].path.endswith(f"/ai/run/{GPT_OSS}")
+    given += [item.model_dump(exclude_none=True) for item in first.parse().output]
+    given += [{"role": "user", "content": "And?"}]
+    client.responses.create(**fields, input=given)
+    assert upstream.sent["instructions"] == "Be brief."
+    _, thoughts, message, _ = upstream.sent["input"]
+    assert thoughts["content"] == [{"type": "reasoning_text", "text": "Let me think."}]
+    assert message["content"][0]["text"] == "Hello there, Zürich"
+    assert upstream.sent["max_output_tokens"] > 256
+    list(client.responses.create(**fields, input=given, stream=True))
+    assert upstream.sent["messages"][2] == {
+        "role": "assistant", "content": "Hello there, Zürich", "reasoning": "Let me think.",
+    }  # fmt: skip
+
+
+def test_a_chat_takes_over_where_responses_are_not_understood() -> None:
+    with (
+        cloudflare(quirks=DEFAULT_QUIRKS | {"no-responses"}) as old,
+        flarelay(old) as server,
+        connected(server) as http,
+    ):
+        answer = http.post("/v1/responses", json={"model": GPT_OSS, "input": said()})
+    assert answer.json()["output"][0]["content"][0]["text"] == "Hello there, Zürich"
+    assert [request.path.rpartition("/ai/")[2] for request in old.emulator.requests][-2:] == [
+        f"run/{GPT_OSS}",
+        "v1/chat/completions",
+    ]
+
+
+@pytest.mark.parametrize("model", [HYBRID, CHAT, GPT_OSS, UNLISTED])
+def test_a_refusal(client: openai.OpenAI, model: str) -> None:
+    """Whole and as OpenAI's helpers add it up, also where JSON was asked for."""
+    given, answer = said(refusal="I can't help with that."), "I can't help with that."
+    for whole in (
+        client.responses.create(model=model, input=given),
+        client.responses.parse(model=model, input=given, text_format=Person),
+    ):
+        assert whole.model_dump()["output"][-1]["content"] == [{"type": "refusal", "refusal": answer}]
+        assert (whole.status, whole.output_text) == ("completed", "")
+    with client.responses.stream(model=model, input=given) as stream:
+        events = list(stream)
+        final = stream.get_final_response()
+    assert final.model_dump()["output"][-1]["content"] == [{"type": "refusal", "refusal": answer}]
+    kinds = [event.type for event in events if "refusal" in event.type]
+    assert set(kinds) == {"response.refusal.delta", "response.refusal.done"}
+    assert "".join(event.delta for event in events if event.type == "response.refusal.delta") == answer
+    messages: Any = [{"role": "user", "content": given}]
+    message = client.chat.completions.create(model=model, messages=messages).choices[0].message
+    assert (message.content, message.refusal) == (None, answer)
+    with client.chat.completions.stream(model=model, messages=messages) as chat:
+        told = [event.delta for event in chat if event.type == "refusal.delta"]
+        choice = chat.get_final_completion().choices[0]
+    assert "".join(told) == choice.message.refusal == answer
+    assert (choice.message.content, choice.finish_reason) == ("", "stop")
+
+
+def test_a_refusal_in_anthropics_terms(http: httpx2.Client) -> None:
+    asked = {"model": CHAT, "max_tokens": 50, "messages": [{"role": "user", "content": said(refusal="No.")}]}
+    message = http.post("/v1/messages", json=asked).json()
+    assert (message["stop_reason"], message["content"]) == ("refusal", [{"type": "text", "text": "No."}])
+    assert '"stop_reason":"refusal"' in http.post("/v1/messages", json=asked | {"stream": True}).text
+
+
+@pytest.mark.parametrize("first", ["call_0", "call_1"])
+@pytest.mark.parametrize("model", [NATIVE, CHAT, GPT_OSS])
+def test_ids_that_a_history_uses_again(client: openai.OpenAI, upstream: Cloudflare, model: str, first: str) -> None:
+    """In one turn and from turn to turn; results without a call and calls without a result are taken, too."""
+
+    def made(call_id: str) -> Any:
+        return {"type": "function_call", "call_id": call_id, "name": "weather", "arguments": "{}"}
+
+    def result(call_id: str, output: str) -> Any:
+        return {"type": "function_call_output", "call_id": call_id, "output": output}
+
+    given = [
+        {"role": "user", "content": "Go"},
+        made(first), made("call_0"), result(first, "1"), result("call_0", "2"),
+        made("call_0"), result("gone", "3"), result("call_0", "4"),
+        made("call_9"),
+        {"role": "user", "content": said("Yes")},
+    ]  # fmt: skip
+    assert client.responses.create(model=model, input=given, tools=[WEATHER]).output_text == "Yes"
+    sent = upstream.sent
+    if "input" in sent:
+        calls = [item["call_id"] for item in sent["input"] if item["type"] == "function_call"]
+        results = [item for item in sent["input"] if item["type"] == "function_call_output"]
+        found = [(item["call_id"], item["output"]) for item in results]
+    else:
+        calls = [call["id"] for turn in sent["messages"] for call in turn.get("tool_calls", ())]
+        found = [(turn["tool_call_id"], turn["content"]) for turn in sent["messages"] if turn["role"] == "tool"]
+    assert len(set(calls)) == 4
+    assert [call_id for call_id, _ in found] == calls
+    assert [content for _, content in found] == ["1", "2", "4", NO_RESULT]
+    assert "[Result of the tool gone]" in str(sent)
 
 
 class Person(pydantic.BaseModel):
@@ -175,11 +289,29 @@ def test_stored_responses(client: openai.OpenAI) -> None:
     assert raised.value.code == "previous_response_not_found"
 
 
-def test_a_budget_spent_on_thoughts_is_incomplete(client: openai.OpenAI) -> None:
-    response = client.responses.create(model=GPT_OSS, input=said(reasoning="word " * 50), max_output_tokens=16)
-    assert (response.status, response.output_text) == ("incomplete", "")
-    assert response.incomplete_details
-    assert response.incomplete_details.reason == "max_output_tokens"
+@pytest.mark.parametrize("finish_reason", [None, "stop"])
+@pytest.mark.parametrize("quirks", [[], ["hidden-thoughts"]])
+@pytest.mark.parametrize("model", THINKING)
+def test_a_budget_spent_on_thoughts_is_no_success(
+    client: openai.OpenAI, http: httpx2.Client, model: str, quirks: list[str], finish_reason: str | None
+) -> None:
+    """In each API, whole and streamed, told or hidden, whatever the model calls its end."""
+    given = said(None, reasoning="word " * 50, quirks=quirks, finish_reason=finish_reason)
+    whole = client.responses.create(model=model, input=given, max_output_tokens=16)
+    *_, last = client.responses.create(model=model, input=given, max_output_tokens=16, stream=True)
+    assert last.type == "response.incomplete"
+    for response in (whole, last.response):
+        assert (response.status, response.output_text) == ("incomplete", "")
+        assert response.incomplete_details
+        assert response.incomplete_details.reason == "max_output_tokens"
+    messages: Any = [{"role": "user", "content": given}]
+    chat = client.chat.completions.create(model=model, messages=messages, max_tokens=16)
+    chunks = client.chat.completions.create(model=model, messages=messages, max_tokens=16, stream=True)
+    reasons = [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices and chunk.choices[0].finish_reason]
+    assert [chat.choices[0].finish_reason, *reasons] == ["length", "length"]
+    asked = {"model": model, "max_tokens": 16, "messages": messages}
+    assert http.post("/v1/messages", json=asked).json()["stop_reason"] == "max_tokens"
+    assert '"stop_reason":"max_tokens"' in http.post("/v1/messages", json=asked | {"stream": True}).text
 
 
 @pytest.mark.parametrize("model", FAMILIES)

@@ -178,3 +178,31 @@ def test_an_error_in_a_stream_is_raised_by_openais_client(client: openai.OpenAI)
 def test_claude_code_probes_without_a_key(server: Server) -> None:
     with connected(server, authorization="") as client:
         assert client.head("/api/hello").status_code == 200
+
+
+RESPONSES_CALL = {"name": "weather", "arguments": {"city": "Bern"}}
+
+
+@pytest.mark.parametrize("script", [{"text": "Hello there."}, {"tool_calls": [RESPONSES_CALL], "reasoning": "Look."}])
+@pytest.mark.parametrize("model", FAMILIES)
+def test_the_ai_sdk_meets_each_item_of_a_response_before_its_deltas(
+    http: httpx2.Client, model: str, script: dict[str, Any]
+) -> None:
+    """As its `openai("m")` asks; every response it is told of has the same id."""
+    (message,) = scripted(model, script)["messages"]
+    text = [{"type": "input_text", "text": message["content"]}]
+    tool = {"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}, "strict": False}
+    body = {"model": model, "input": [{"role": "user", "content": text}], "tools": [tool], "tool_choice": "auto"}
+    blocks = http.post("/v1/responses", json=body | {"stream": True}).text.split("\n\n")[:-1]
+    events = [json.loads(block.partition("\ndata: ")[2]) for block in blocks]
+    begun: set[str] = set()
+    deltas = 0
+    for event in events:
+        if event["type"] == "response.output_item.added":
+            begun.add(event["item"]["id"])
+        if event["type"].endswith(".delta"):
+            deltas += 1
+            assert event["item_id"] in begun
+    assert deltas
+    assert len({event["response"]["id"] for event in events if "response" in event}) == 1
+    assert events[-1]["type"] == "response.completed"

@@ -1,5 +1,6 @@
 """What the OpenAPI document promises, and that no body whatsoever makes the server fail."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,7 +33,9 @@ def quick() -> Iterator[httpx2.Client]:
 def test_every_answer_fits_its_declared_schema(quick: httpx2.Client) -> None:
     document: Any = schemathesis.openapi.from_url(f"{quick.base_url}".rstrip("/") + "/openapi.json")
     operations = [found.ok() for found in document.get_all_operations()]
-    assert {operation.path for operation in operations} >= {"/v1/chat/completions", "/v1/models/{model}", "/health"}
+    assert {operation.path for operation in operations} >= {
+        "/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens", "/v1/models/{model}", "/health"
+    }  # fmt: skip
     for operation in operations:
 
         @given(operation.as_strategy())
@@ -99,6 +102,86 @@ LOOSE_CHATS = st.fixed_dictionaries(
 )
 
 
+KINDS = (
+    "text", "image", "document", "tool_use", "tool_result", "thinking", "redacted_thinking", "search_result",
+    "server_tool_use",
+)  # fmt: skip
+TYPES = ("custom", "bash_20250124", "text_editor_20250728", "memory_20250818", "web_search_20250305", "mcp_toolset")
+
+
+def messages(odd: Any) -> Any:
+    """Requests of Anthropic's, with anything `odd` where something else may stand."""
+    sources = st.fixed_dictionaries(
+        {"type": st.sampled_from(["base64", "url", "text", "content", "file"]) | odd},
+        optional={"media_type": TEXTS, "data": TEXTS, "url": TEXTS, "content": TEXTS | odd},
+    )
+    blocks: Any = st.deferred(
+        lambda: st.fixed_dictionaries(
+            {"type": st.sampled_from(KINDS) | TEXTS | odd},
+            optional={
+                "text": TEXTS | st.none() | odd,
+                "thinking": TEXTS | odd,
+                "source": sources | TEXTS | odd,
+                "id": TEXTS | odd,
+                "name": TEXTS | odd,
+                "input": ANYTHING,
+                "tool_use_id": TEXTS | odd,
+                "is_error": st.booleans() | odd,
+                "content": TEXTS | st.lists(blocks, max_size=2) | odd,
+                "cache_control": ANYTHING,
+                "unheard_of": ANYTHING,
+            },
+        )
+    )
+    turns = st.fixed_dictionaries(
+        {"role": st.sampled_from(["user", "assistant", "system"])},
+        optional={"content": TEXTS | st.none() | st.lists(blocks, max_size=3) | odd},
+    )
+    tools = st.fixed_dictionaries(
+        {"name": st.text(min_size=1, max_size=9) | odd},
+        optional={
+            "type": st.sampled_from(TYPES) | TEXTS | odd,
+            "description": TEXTS | odd,
+            "input_schema": SCHEMAS | odd,
+            "max_characters": ANYTHING,
+        },
+    )
+    choices = st.fixed_dictionaries(
+        {"type": st.sampled_from(["auto", "any", "tool", "none"]) | odd}, optional={"name": TEXTS | odd}
+    )
+    return st.fixed_dictionaries(
+        {
+            "model": st.sampled_from(FAMILIES),
+            "messages": st.lists(turns, max_size=3).map(lambda said: [{"role": "user", "content": "Hi"}, *said]),
+        },
+        optional={
+            "max_tokens": st.integers(1, 1000) | odd,
+            "stream": st.booleans(),
+            "system": TEXTS | st.lists(blocks, max_size=2) | odd,
+            "tools": st.lists(tools, max_size=2),
+            "tool_choice": choices,
+            "thinking": st.fixed_dictionaries({"type": st.sampled_from(["enabled", "adaptive", "disabled"])}) | odd,
+            "output_config": st.fixed_dictionaries({}, optional={"effort": TEXTS}) | odd,
+            "stop_sequences": st.lists(TEXTS, max_size=3) | odd,
+            "context_management": ANYTHING,
+        },
+    )
+
+
+def check_message(response: httpx2.Response) -> None:
+    """No fault of the server's, and every fault in Anthropic's shape."""
+    assert response.status_code < 500, response.text
+    if response.status_code == 200:
+        assert response.text.endswith('{"type":"message_stop"}\n\n') or response.json()["type"] == "message"
+        return
+    body = response.json()
+    assert set(body) == {"type", "error", "request_id"}
+    assert set(body["error"]) == {"type", "message"}
+    assert body["type"] == "error"
+    assert body["error"]["message"]
+    assert body["request_id"] == response.headers["request-id"]
+
+
 def check(response: httpx2.Response) -> None:
     """No fault of the server's, and every fault in OpenAI's shape."""
     assert response.status_code < 500, response.text
@@ -131,6 +214,20 @@ def test_any_bytes_get_an_answer_in_openais_shape(quick: httpx2.Client, body: by
 @settings(BOUNDED, max_examples=250)
 def test_anything_like_a_chat_gets_an_answer_in_openais_shape(quick: httpx2.Client, body: Any) -> None:
     check(quick.post("/v1/chat/completions", json=body))
+
+
+@given(messages(st.nothing()) | messages(ANYTHING))
+@settings(BOUNDED, max_examples=200)
+def test_anything_like_a_message_gets_an_answer_in_anthropics_shape(quick: httpx2.Client, body: Any) -> None:
+    check_message(quick.post("/v1/messages", json=body))
+
+
+@given(
+    st.binary(max_size=60) | ANYTHING.map(json.dumps).map(str.encode), st.sampled_from(["", "/count_tokens", "/other"])
+)
+@settings(BOUNDED, max_examples=50)
+def test_anything_at_all_gets_an_answer_in_anthropics_shape(quick: httpx2.Client, body: bytes, path: str) -> None:
+    check_message(quick.post(f"/v1/messages{path}", content=body))
 
 
 @given(st.text(max_size=60))

@@ -5,10 +5,13 @@ from typing import Any
 
 import httpx2
 import pytest
-from fastapi import HTTPException
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from app.main import EMULATOR_URL, Transports, create_app
-from tests.serving import settings
+from tests.serving import KEY, settings
 
 pytestmark = pytest.mark.anyio
 
@@ -40,9 +43,10 @@ async def test_only_the_emulators_address_leads_to_the_emulator() -> None:
     ("path", "status", "param", "code"),
     [
         ("/teapot", 418, None, None),
-        ("/number/seven", 400, "number", "invalid_value"),
+        ("/v1/responses/resp_1/input_items?limit=many", 400, "limit", "invalid_value"),
         ("/v1/nothing", 404, None, "not_found"),
         ("/v1/chat/completions", 405, None, "method_not_allowed"),
+        ("/v1/responses/resp_1/cancel", 405, None, "method_not_allowed"),
     ],
 )
 async def test_whatever_the_framework_refuses_is_told_in_openais_shape(
@@ -51,17 +55,12 @@ async def test_whatever_the_framework_refuses_is_told_in_openais_shape(
     caplog.set_level(logging.INFO, "flarelay")
     app = create_app(settings())
 
-    async def teapot() -> None:
+    async def teapot(_: Request) -> Response:
         raise HTTPException(418, "short and stout", headers={"x-tea": "green"})
 
-    async def double(number: int) -> int:
-        return 2 * number
-
-    app.add_api_route("/teapot", teapot)
-    app.add_api_route("/number/{number}", double)
+    app.router.routes.insert(0, Route("/teapot", teapot))
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://server") as client:
-        response = await client.get(path)
-        assert (await client.get("/number/21")).json() == 42
+        response = await client.get(path, headers={"authorization": f"Bearer {KEY}"})
     assert response.status_code == status
     error = response.json()["error"]
     assert (error["type"], error["param"], error["code"]) == ("invalid_request_error", param, code)
@@ -72,13 +71,17 @@ async def test_whatever_the_framework_refuses_is_told_in_openais_shape(
 
 async def test_the_document_tells_of_every_endpoint() -> None:
     app = create_app(settings())
-    document = app.openapi()
-    assert app.openapi() is document
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://server") as client:
+        document = (await client.get("/openapi.json")).json()
+        assert (await client.get("/openapi.json")).json() == document
+        assert "/openapi.json" in (await client.get("/docs")).text
     assert {"/v1/chat/completions", "/v1/models", "/v1/models/{model}", "/health"} <= set(document["paths"])
+    assert "/metrics" not in document["paths"]
     for operations in document["paths"].values():
         for operation in operations.values():
             assert "422" not in operation["responses"]
-            assert operation["responses"]["401"]["content"]["application/json"]["schema"]["$ref"].endswith("ErrorBody")
+            error = operation["responses"]["401"]["content"]["application/json"]["schema"]["$ref"]
+            assert error.endswith("ErrorBody")
 
 
 def test_pictures_may_be_kept_in_a_bucket() -> None:

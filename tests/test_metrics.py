@@ -307,18 +307,75 @@ def test_what_is_not_known_is_not_told() -> None:
     assert samples(Metrics(), *families) == {}
 
 
-def test_one_worker_of_several_puts_its_name_to_every_sample() -> None:
-    alone, one_of_many = Metrics(), Metrics(worker="4711")
-    told = []
-    for metrics in (alone, one_of_many):
-        request(metrics, model="m", prompt_tokens=1)
-        content, _ = metrics.exposition()
-        told.append(
-            [sample for family in text_string_to_metric_families(content.decode()) for sample in family.samples]
-        )
-    assert all("worker" not in sample.labels for sample in told[0])
-    assert [sample.labels for sample in told[1]] == [sample.labels | {"worker": "4711"} for sample in told[0]]
-    assert [sample.value for sample in told[1]] == [sample.value for sample in told[0]]
+def busy() -> Metrics:
+    """One that has counted something of everything."""
+    metrics = Metrics(version="1", parked=lambda: [("account-a", FailureKind.QUOTA), ("account-b", "server")])
+    request(metrics, status=200, is_stream=True, seconds=0.3, first_byte_seconds=0.02, model="m", prompt_tokens=5)
+    request(metrics, status=429, model="other-model", neurons=1.5, audio_seconds=2.0)
+    metrics.upstream_call(1.0)
+    metrics.upstream_failure(FailureKind.QUOTA, 4006)
+    metrics.upstream_failure("connection", None)
+    metrics.translation.hits += 1
+    metrics.translation.calls += 2
+    metrics.translation.remedies["smaller-pieces"] = 3
+    metrics.cache.misses += 4
+    metrics.requests_open += 2
+    metrics.streams_open += 1
+    return metrics
+
+
+def all_samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
+    content, _ = metrics.exposition()
+    families = text_string_to_metric_families(content.decode())
+    return {
+        (sample.name, *map(str, sample.labels.values())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_a_scrape_tells_the_sums_of_all_workers() -> None:
+    alone, one_of_three = all_samples(busy()), busy()
+    one_of_three.others = lambda: [busy().state(), busy().state()]
+    same = ("flarelay_info", "flarelay_accounts_parked", "flarelay_translation_hit_ratio")
+    expected = {name: value if name[0] in same else value * 3 for name, value in alone.items()}
+    assert all_samples(one_of_three) == pytest.approx(expected)
+    assert all_samples(busy()) == pytest.approx(alone)
+    assert len(alone) > 80
+
+
+def test_accounts_that_only_some_workers_have_parked_are_told_once() -> None:
+    metrics = Metrics(parked=lambda: [("one", "quota")])
+    metrics.others = lambda: [Metrics(parked=lambda: [("one", "quota"), ("two", "server")]).state(), Metrics().state()]
+    assert samples(metrics, "flarelay_accounts_parked") == {
+        "flarelay_accounts_parked one quota": 1,
+        "flarelay_accounts_parked two server": 1,
+    }
+
+
+def test_what_a_dead_worker_has_counted_is_gone_on_from() -> None:
+    heir = Metrics(version="1")
+    heir.take_over(busy().state())
+    gone = {"flarelay_requests_open", "flarelay_streams_open", "flarelay_accounts_parked"}
+    expected = {name: value for name, value in all_samples(busy()).items() if name[0] not in gone}
+    found = all_samples(heir)
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    assert (heir.requests_open, heir.streams_open) == (0, 0)
+
+
+def test_a_worker_of_another_version_is_not_understood() -> None:
+    metrics = Metrics(version="2")
+    before = all_samples(metrics)
+    metrics.take_over(busy().state())
+    metrics.others = lambda: [busy().state()]
+    assert all_samples(metrics) == before
+
+
+def test_what_is_no_number_adds_nothing() -> None:
+    broken = Metrics()
+    request(broken, model="m", neurons=float("nan"))
+    whole = Metrics(others=lambda: [broken.state()])
+    assert samples(whole, "flarelay_neurons") == {"flarelay_neurons_total m": 0}
 
 
 def test_the_library_is_loaded_only_to_tell() -> None:

@@ -1,5 +1,6 @@
 """The process: `python -m app` as it starts, refuses to, and ends."""
 
+import gc
 import logging
 import os
 import re
@@ -241,6 +242,7 @@ def _undone() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(levels[0])
     server.setLevel(levels[1])
+    gc.unfreeze()
 
 
 @pytest.mark.usefixtures("_undone")
@@ -258,6 +260,7 @@ def test_the_first_line_says_where_it_is(
     assert left.value.code == 3
     assert shown in capsys.readouterr().out.splitlines()[0]
     assert os.umask(0o077) == 0o077
+    assert gc.isenabled()
     stop: Any = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as left:
         stop(signal.SIGTERM, None)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from fnmatch import fnmatchcase, translate
 from importlib import resources
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from typing import Any, Literal
 import orjson
 
 from app.errors import ModelNotFoundError
+from app.values import immutable
 
 Status = Literal["current", "beta", "deprecated", "unlisted"]
 
@@ -20,7 +21,7 @@ WORKERS_AI = "workers-ai/"
 """What AI Gateway calls Cloudflare where it takes models of several providers."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Price:
     """Neurons per unit: `input_tokens_M`, `cached_input_tokens_M`, `output_tokens_M`, `audio_minute`, ..."""
 
@@ -28,7 +29,7 @@ class Price:
     neurons: float
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Reasoning:
     """How a model's thinking is set. Source: section 4.9 of Cloudflare's published types, `AiModels`."""
 
@@ -45,7 +46,7 @@ class Reasoning:
     is_optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Quirks:
     """What else sets a model apart. The defaults are the plain case."""
 
@@ -69,11 +70,13 @@ class Quirks:
     """What all texts of one call may have together."""
     fill_in_middle: tuple[str, str, str] | None = None
     """The marks around prompt and suffix of a model that was trained to fill in between: before, between, behind."""
+    speaks_responses: bool = False
+    """A text model that takes OpenAI's Responses as well as chats, but streams chats only."""
     license_prompt: str | None = None
     """A prompt that has to be sent once per account before the model answers (error 5016)."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Model:
     """One model: what it can do, and how it reads and writes."""
 
@@ -130,7 +133,7 @@ class Model:
         return ((prompt_tokens - cached_tokens) * full + cached_tokens * cached + completion_tokens * out) / 1e6
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Alias:
     """Another name for a model, with the options that belong to the name. `*` in the name matches any text."""
 
@@ -149,6 +152,10 @@ class Alias:
         except TypeError as failure:
             known = ", ".join(each.name for each in fields(cls)[1:])
             raise ValueError(f"MODEL_ALIASES: {name!r} may have {known}, and needs model.") from failure
+
+
+MOST_RESOLVED = 1024
+"""Names whose models are remembered."""
 
 
 class Catalog:
@@ -180,6 +187,7 @@ class Catalog:
                 self._patterns.append(alias)
             else:
                 self._exact.setdefault(alias.name, alias)
+        self._resolved: dict[str, Model] = {}
         self._any_pattern = re.compile("|".join(translate(alias.name) for alias in self._patterns) or r"(?!)")
         self.names = [model.id for model in self if model.is_listed] + list(self._exact)
 
@@ -227,6 +235,15 @@ class Catalog:
         A retired model leads to its successor. A name that is unknown but has the form of a model id is
         believed, and spoken to in the default shapes. Raises ModelNotFoundError for everything else.
         """
+        model = self._resolved.get(name)
+        if model is None:
+            model = self._resolve(name)
+            if len(self._resolved) >= MOST_RESOLVED:  # callers may invent names
+                self._resolved.clear()
+            self._resolved[name] = model
+        return model
+
+    def _resolve(self, name: str) -> Model:
         alias = self._alias(name)
         if alias is None:
             return self._named(name)
@@ -267,7 +284,13 @@ class Catalog:
         model = self._named(name.removeprefix(WORKERS_AI))
         if model.task != "text-generation":  # the gateway needs no other name for it
             return model
-        return replace(model, id=WORKERS_AI + model.id, input_shape="chat-completions", output_shape="openai-choices")
+        return replace(
+            model,
+            id=WORKERS_AI + model.id,
+            input_shape="chat-completions",
+            output_shape="openai-choices",
+            quirks=replace(model.quirks, speaks_responses=False),  # the gateway's host knows only chats of this name
+        )
 
 
 def _model(row: dict[str, Any]) -> Model:

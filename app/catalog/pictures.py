@@ -5,7 +5,7 @@ of FLUX.2 dev, the smallest sides of Leonardo's models), they are what the model
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -13,9 +13,10 @@ from typing import Any
 import orjson
 
 from app.catalog.models import Catalog
+from app.values import immutable
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Range:
     """Both ends belong to it."""
 
@@ -26,7 +27,7 @@ class Range:
         return min(max(value, self.least), self.most)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PictureFacts:
     """One model's fields. The defaults are for models that are not listed: wide, in Stable Diffusion's names.
 

@@ -5,17 +5,19 @@ speech as FLAC; Deepgram's own limits are far above ours, which keep a piece sma
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
 import orjson
 
+from app.values import immutable
+
 FieldType = Literal["bool", "int", "float", "str", "list"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ListeningFacts:
     """One model's fields. The defaults are for models that are not listed: a plain whisper."""
 
@@ -49,7 +51,7 @@ class ListeningFacts:
     """The error that it answers silence with."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SpeakingFacts:
     """One model's fields. The defaults are for models that are not listed: Deepgram's."""
 

@@ -6,15 +6,22 @@ sentences of long paragraphs, and indictrans2 reads 256 tokens.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import orjson
 
+from app.catalog.models import Catalog, Model
+from app.errors import BadRequestError
+from app.values import immutable
 
-@dataclass(frozen=True, slots=True)
+HEED_MANNER = {"translation": False, "text-generation": True}
+"""Tasks of the models that can translate -> whether formality, context and the like reach them."""
+
+
+@immutable
 class TranslatingFacts:
     """One model's fields and languages. The defaults are for models that are not listed, which take any language.
 
@@ -61,6 +68,15 @@ UNLISTED = TranslatingFacts()
 
 def translating_of(model_id: str) -> TranslatingFacts:
     return _facts().get(model_id, UNLISTED)
+
+
+def translating_model(catalog: Catalog, name: str) -> Model:
+    """Raises BadRequestError for a model that can't translate, ModelNotFoundError."""
+    model = catalog.resolve(name)
+    if model.task not in HEED_MANNER:
+        message = f"The model '{name}' is made for {model.task} and can't translate."
+        raise BadRequestError(message, param="model", code="unsupported_model")
+    return model
 
 
 def _code(tag: str, codes: Mapping[str, str] | None) -> str | None:

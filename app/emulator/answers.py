@@ -33,6 +33,8 @@ class Answer:
     stop_reason: str | None = None
     """The stop sequence that ended it."""
     is_json: bool = False
+    is_refusal: bool = False
+    """The text stands where an answer would."""
 
     @property
     def whole_text(self) -> str:
@@ -45,15 +47,16 @@ class Answer:
 
 def answer_to(run: Run) -> Answer:
     """Raises Fault 5024 or 8006 where the allowed tokens are too few for JSON mode or a forced tool."""
-    calls = () if run.script.leak is not None else tuple(called(run))
+    is_refusal = run.script.refusal is not None
+    calls = () if run.script.leak is not None or is_refusal else tuple(called(run))
     text = "" if calls and run.script.text is None else _text(run)
     if calls and told_tools(run):
         text, calls = written(run, text, [(call.name, call.arguments) for call in calls]), ()
     if calls:
         answer = Answer((), tuple(pieces(text)), calls, "stop" if "stop-after-tools" in run.quirks else "tool_calls")
     else:
-        is_json = run.json_mode is not None and run.script.leak is None
-        answer = _stopped(Answer((), tuple(pieces(text)), is_json=is_json), run)
+        is_json = run.json_mode is not None and run.script.leak is None and not is_refusal
+        answer = _stopped(Answer((), tuple(pieces(text)), is_json=is_json, is_refusal=is_refusal), run)
     answer = _cut(_with_thoughts(answer, run), run)
     return replace(answer, finish_reason=run.script.finish_reason or answer.finish_reason)
 
@@ -62,6 +65,8 @@ def _text(run: Run) -> str:
     script = run.script
     if script.empty:
         return ""
+    if script.refusal is not None:
+        return script.refusal
     if script.leak is not None:
         return script.leak
     if script.text is not None:

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.catalog import Catalog, Model
 from app.catalog.models import MODEL_ID
+from app.emulator import markdown
 from app.emulator.bodies import body_of, check_takes_json
 from app.emulator.classification import run_text_classification
 from app.emulator.embeddings import run_embeddings
@@ -40,7 +41,7 @@ from app.emulator.requests import ClientGone, ReceivedRequest, receive_request
 from app.emulator.rerank import run_rerank
 from app.emulator.run import Run
 from app.emulator.speech import run_speech
-from app.emulator.texts import run_text
+from app.emulator.texts import run_responses, run_text
 from app.emulator.transcription import run_transcription
 from app.emulator.translation import run_translation
 from app.emulator.turns import run_turn_detection
@@ -65,6 +66,7 @@ TASKS: dict[str, Answerer] = {
 """Task of a model -> what answers its runs."""
 OPENAI_TASKS: dict[str, dict[str, Answerer]] = {
     "v1/chat/completions": {name: TASKS[name] for name in ("text-generation", "moderation")},
+    "v1/responses": {"text-generation": run_responses},
     "v1/embeddings": {"text-embeddings": run_embeddings},
 }
 """Path of OpenAI's -> the tasks it is for, the first of which is that of a model nobody knows."""
@@ -147,6 +149,12 @@ class Emulator:
         if rest == "models/search":
             _expect(request, "GET")
             return json_reply(searched(self._models.values(), dict(parse_qsl(request.query))))
+        if rest == "tomarkdown":
+            _expect(request, "POST")
+            return _enveloped(markdown.converted(request, request_id, self.options.max_body_bytes))
+        if rest == "tomarkdown/supported":
+            _expect(request, "GET")
+            return _enveloped(markdown.supported())
         return await self._run_at(rest, account, request, request_id)
 
     async def _behind_gateway(
@@ -261,6 +269,10 @@ class Emulator:
             self._licensed.add((run.account, run.model.id))
         if (run.account, run.model.id) not in self._licensed:
             raise Fault(5016)
+
+
+def _enveloped(result: Any) -> Reply:
+    return json_reply({"result": result, "success": True, "errors": [], "messages": []})
 
 
 def _input(body: dict[str, Any]) -> dict[str, Any]:

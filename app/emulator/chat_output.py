@@ -42,7 +42,9 @@ def _is_text_completion(run: Run) -> bool:
 
 def _message(run: Run, answer: Answer) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": _content(run, answer)}
-    if answer.reasoning:
+    if answer.is_refusal:
+        message |= {"content": None, "refusal": answer.whole_text}
+    if answer.reasoning and "hidden-thoughts" not in run.quirks:
         message[_reasoning_key(run)] = "".join(answer.reasoning)
     return message | {"tool_calls": [_call(run, call) for call in answer.tool_calls]}
 
@@ -102,8 +104,11 @@ def _deltas(run: Run, answer: Answer) -> Iterator[tuple[dict[str, Any], Sequence
     if not _is_text_completion(run):
         yield {"role": "assistant", "content": ""}, ()
     for piece in answer.reasoning:
-        yield {_reasoning_key(run): piece}, ()
+        yield {} if "hidden-thoughts" in run.quirks else {_reasoning_key(run): piece}, ()
     for piece in answer.text:
+        if answer.is_refusal and not _is_text_completion(run):
+            yield {"refusal": piece}, (piece,)
+            continue
         yield {"content": as_number(piece) if "numeric-response" in run.quirks else piece}, (piece,)
     if answer.tool_calls and not answer.text and _beside_tools(run) is not None:
         yield {"content": _beside_tools(run)}, ()

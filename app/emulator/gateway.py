@@ -345,7 +345,7 @@ def _check_script(request: ReceivedRequest) -> None:
 def _texts(body: Any) -> list[str]:
     if not isinstance(body, dict):
         return []
-    messages = body.get("messages")
+    messages = body.get("messages", body.get("input"))
     said = [turn for turn in messages if isinstance(turn, dict)] if isinstance(messages, list) else []
     fields = [text for name in ("prompt", *TEXT_FIELDS) for text in texts_of(body.get(name))]
     return [text_of(turn.get("content")) for turn in said[-1:]] + fields

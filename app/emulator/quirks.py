@@ -66,6 +66,7 @@ QUIRKS = {
     "null-finish": Quirk("the finish_reason of a whole answer is null", _THREADS),
     "vllm-fields": Quirk("`token_ids`, `kv_transfer_params` and `service_tier` beside OpenAI's fields", _VLLM),
     "reasoning-field": Quirk("thoughts come in `reasoning`, not in `reasoning_content`", _DOCS),
+    "hidden-thoughts": Quirk("thoughts cost tokens and are not told", _THREADS),
     "reasoning-tokens": Quirk("`completion_tokens_details.reasoning_tokens` in the usage", _TYPES),
     "think-tags": Quirk("thoughts come as <think>…</think> at the head of the text", _THREADS),
     "stringified-json-mode-object": Quirk("the native answer in JSON mode is text, not an object", _THREADS),
@@ -94,6 +95,7 @@ QUIRKS = {
     "html-error": Quirk("the failure is a page of HTML, 502 unless it has another status", _THREADS),
     "string-code": Quirk("codes of failures are strings", _THREADS),
     "picture-in-text": Quirk("a text that holds a picture as data URI is refused with 8006", _THREADS),
+    "no-responses": Quirk("gpt-oss does not take OpenAI's Responses, as before 2026-02-17", _DOCS),
     "quiet-replacement": Quirk("a retired model is answered by its successor, which `model` names", _THREADS),
 }
 

@@ -1,9 +1,11 @@
 """Run: one request as it reached a model."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from app.catalog import Model
@@ -15,6 +17,8 @@ TEXT_FIELDS = (
     *("initial_prompt", "prefix", "extra"),  # beside a recording, which can't hold a script
 )
 """Where the models that are no chat's find their texts."""
+REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTALL)
+"""What Claude Code writes into the user's turns, or as one of them, though the user never said it."""
 
 
 class Family(StrEnum):
@@ -29,7 +33,7 @@ class Family(StrEnum):
 def family_of(model: Model) -> Family:
     if model.input_shape == "prompt-or-messages":
         return Family.NATIVE if model.output_shape == "response-text" else Family.HYBRID
-    return Family.RESPONSES if model.id.startswith("@cf/openai/gpt-oss-") else Family.CHAT
+    return Family.RESPONSES if model.quirks.speaks_responses else Family.CHAT
 
 
 def text_of(content: Any) -> str:
@@ -70,6 +74,8 @@ class Run:
     """Unix seconds."""
     base_quirks: frozenset[str]
     affinity: str | None = None
+    is_response: bool = False
+    """It was asked in OpenAI's Responses, and is answered so; the body is the chat that this comes to."""
     data: bytes = b""
     """The body of a run that is no JSON."""
 
@@ -104,12 +110,12 @@ class Run:
 
     @cached_property
     def question(self) -> str:
-        """The last text of the user, without the script in it."""
-        return self._spoken[1]
+        """The last text of the user, without the script in it and without reminders of the user's program."""
+        return REMINDER.sub("", self._spoken[1]).strip()
 
     @cached_property
     def script(self) -> Script:
-        return self._spoken[0]
+        return self._spoken[0].after(self._rounds)
 
     @cached_property
     def quirks(self) -> frozenset[str]:
@@ -126,6 +132,13 @@ class Run:
         return script_of(next((text for text in texts if MARK in text), texts[0] if texts else ""))
 
     @property
+    def _rounds(self) -> int:
+        """How often tools have answered since the user last spoke."""
+        spoken = max((number for number, turn in enumerate(self.turns) if _is_users(turn)), default=0)
+        later = pairwise(map(is_tool_result, self.turns[spoken:]))
+        return sum(is_result and not was_result for was_result, is_result in later)
+
+    @property
     def json_mode(self) -> dict[str, Any] | None:
         """The `response_format`, if it asks for JSON."""
         wanted = self.body.get("response_format")
@@ -140,4 +153,7 @@ class Run:
 
 
 def _is_users(turn: Mapping[str, Any]) -> bool:
-    return turn.get("role") == "user" and not is_tool_result(turn)
+    if turn.get("role") != "user" or is_tool_result(turn):
+        return False
+    text = text_of(turn.get("content"))
+    return not text.startswith("<system-reminder>") or bool(REMINDER.sub("", text).strip())

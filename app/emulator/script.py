@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from app.emulator.faults import Fault, bad_input
@@ -20,12 +20,18 @@ class Script:
     """The answer, whatever was asked for: JSON mode and forced tools don't change it."""
     empty: bool = False
     """Answer nothing at all."""
+    refusal: str | None = None
+    """Refuse with this text, in the field for that where the dialect has one."""
     tokens: int | None = None
     """Answer so many tokens."""
     reasoning: str | None = None
     """The thoughts before the answer, unless the request turned thinking off."""
     tool_calls: tuple[Mapping[str, Any], ...] | None = None
-    """`[{"name", "arguments"}]`; arguments that are a text are sent as they are. Ignored after a tool's result."""
+    """`[{"name", "arguments"}]`; arguments that are a text are sent as they are. After a tool's result
+    only a step of its own makes more of them."""
+    steps: "tuple[Script, ...] | None" = None
+    """Scripts to play one after the other: the first as an answer to the user, the next to what its tools answered, and
+    so on, as an agent's session goes. After the last one the emulator makes its answers up."""
     finish_reason: str | None = None
     logprobs: bool = False
     """Send them although nobody asked."""
@@ -46,6 +52,12 @@ class Script:
     """Fail: `{"code", "status", "message", "retry_after"}`, all but one optional."""
     error_after: int | Mapping[str, Any] | None = None
     """Fail after so many events: a number, or `{"events", "code", "message", "form": "errors"|"error"|"success"}`."""
+
+    def after(self, rounds: int) -> "Script":
+        """What holds when tools have answered so often since the user spoke."""
+        if self.steps is None:
+            return replace(self, tool_calls=None) if rounds else self
+        return self.steps[rounds] if rounds < len(self.steps) else Script()
 
     @property
     def fault(self) -> Fault | None:
@@ -69,8 +81,13 @@ def script_of(text: str) -> tuple[Script, str]:
         values, end = json.JSONDecoder().raw_decode(text, start + len(MARK))
     except ValueError as failure:
         raise bad_input(f"!emulate: what follows it must be JSON: {failure}") from failure
+    return _script(values), (text[:start] + text[end:]).strip()
+
+
+def _script(values: Any) -> Script:
     unknown = values.keys() - _KEYS if isinstance(values, dict) else {"(not an object)"}
     if unknown:
         raise bad_input(f"!emulate: unknown {', '.join(sorted(unknown))}; known are {', '.join(sorted(_KEYS))}")
     lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-    return Script(**(values | lists)), (text[:start] + text[end:]).strip()
+    steps = {"steps": tuple(map(_script, lists["steps"]))} if "steps" in lists else {}
+    return Script(**(values | lists | steps))

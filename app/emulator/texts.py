@@ -12,6 +12,8 @@ from app.emulator.native_output import native_frames, native_result
 from app.emulator.pictures import check_pictures, check_texts
 from app.emulator.prompts import Part, check_context, prompt_parts
 from app.emulator.replies import EVENTS, Reply
+from app.emulator.responses_input import as_chat, speaks_responses
+from app.emulator.responses_output import response
 from app.emulator.results import fail_as_wanted, scripted, whole_reply
 from app.emulator.run import Run
 from app.emulator.streams import events
@@ -20,6 +22,15 @@ from app.emulator.tokens import Usage
 
 def run_text(run: Run, meters: Meters) -> Reply:
     """Raises the Fault that Workers AI answers the body with, or the one its script asks for."""
+    return _answered(as_chat(run) if speaks_responses(run) else run, meters)
+
+
+def run_responses(run: Run, meters: Meters) -> Reply:
+    """The same on the path that takes nothing else."""
+    return _answered(as_chat(run), meters)
+
+
+def _answered(run: Run, meters: Meters) -> Reply:
     parts = _checked(run)
     fail_as_wanted(run)
     answer = answer_to(run)
@@ -63,6 +74,8 @@ def _stream(run: Run, answer: Answer, usage: Usage) -> Reply:
 
 def _whole(run: Run, answer: Answer, usage: Usage) -> Reply:
     result: Any = completion(run, answer, usage) if run.gives_openai else native_result(run, answer, usage)
+    if run.is_response:
+        result = response(run, answer, usage)
     if run.wants_stream and "empty-json-for-stream" in run.quirks:
         result = {}
     return whole_reply(run, result, usage.neurons)

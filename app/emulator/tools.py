@@ -20,7 +20,7 @@ class ToolCall:
 def called(run: Run) -> list[ToolCall]:
     """The script's calls; else those that were forced or whose name the user wrote."""
     is_answered = is_tool_result(run.turns[-1])
-    if run.script.tool_calls is not None and not is_answered:
+    if run.script.tool_calls is not None:
         return _numbered(run, [(call.get("name", ""), call.get("arguments", {})) for call in run.script.tool_calls])
     tools = {tool["name"]: tool for tool in _offered(run)}
     forced = forced_name(run)

@@ -5,19 +5,20 @@ The code of a language is ISO 639-1's, or 639-3's where 639-1 has none. Where cl
 """
 
 import re
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import orjson
 
+from app.values import immutable
+
 _TAGGED = re.compile(r"[a-z]{2,3}(?:-[a-z0-9]{1,8})*")
 _QUALIFIER = re.compile(r"\s*\([^()]*\)\s*$")
 _LONGEST_NAME = 100
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Tag:
     """A BCP 47 tag, in its recommended case: `zh`, `Hant`, `TW`."""
 

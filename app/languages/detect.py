@@ -6,7 +6,6 @@ Google's CLD3, which is good at sentences. In a short text, languages that more 
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from typing import Any
 
 from app.languages.codes import code_of
 from app.languages.scripts import LANGUAGES, main_script
+from app.values import immutable
 
 _SAMPLE_CHARACTERS = 1000
 """Of each of a long text's start, middle and end."""
@@ -55,7 +55,7 @@ _LABELS = {"iw": "he", "sh": "hr", "als": "de", "nds": "de", "bar": "de", "arz":
 """What the classifiers tell apart or call otherwise. Their `als` is Alemannic, which ISO 639-3 calls `gsw`."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Detected:
     code: str
     """ISO 639-1 where there is one, else 639-3."""

@@ -69,12 +69,13 @@ def from_data_uri(uri: str, *, param: str | None = None) -> bytes:
     if not comma or not DATA_URI.fullmatch(header):
         raise _invalid("The picture's data URI must have the form data:image/png;base64,...", param)
     try:
-        return _from_base64(payload) if header.lower().endswith(";base64") else unquote_to_bytes(payload)
+        return from_base64(payload) if header.lower().endswith(";base64") else unquote_to_bytes(payload)
     except ValueError as failure:
         raise _invalid("The picture's data URI does not hold valid base64.", param) from failure
 
 
-def _from_base64(text: str) -> bytes:
+def from_base64(text: str) -> bytes:
+    """Of either alphabet, wrapped, percent-encoded or unpadded. Raises ValueError."""
     data = unquote_to_bytes(text) if "%" in text else text.encode()
     data = data.translate(URLSAFE, WHITESPACE).rstrip(b"=")
     return base64.b64decode(data + b"=" * (-len(data) % 4), validate=True)

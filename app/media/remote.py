@@ -1,4 +1,4 @@
-"""The guarded fetch of a picture that a caller names by its address.
+"""The guarded fetch of a picture or a document that a caller names by its address.
 
 Callers choose where this server connects to, so what counts is where an address leads, not how it is spelt:
 
@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import NamedTuple
 
 import httpx2
 
@@ -37,12 +38,20 @@ UNREACHABLE = (
     "its host is unknown, private or does not answer, or has no valid certificate (whoever runs this server can open "
     "private hosts with REMOTE_FETCH_ALLOW)"
 )
-HEADERS = {
-    "accept": "image/*",
-    "accept-encoding": "identity",  # pictures are compressed already, and a small answer stays small
-    "user-agent": f"Flarelay/{__version__} (a picture in a user's request)",
-    "connection": "close",
-}
+
+
+class Subject(NamedTuple):
+    """What is fetched, for headers and messages."""
+
+    name: str
+    accept: str
+    media_type: str
+    code: str
+    """Of the errors."""
+
+
+PICTURE = Subject("picture", "image/*", "image/png", "invalid_image_url")
+DOCUMENT = Subject("document", "application/pdf, text/*;q=0.9, */*;q=0.8", "application/pdf", "invalid_document_url")
 
 # The registries of special-purpose addresses: https://www.iana.org/assignments/iana-ipv4-special-registry and
 # https://www.iana.org/assignments/iana-ipv6-special-registry. Not `is_global`, which differs between Python versions.
@@ -145,7 +154,7 @@ class _Refusal(Exception):  # noqa: N818 - the reason of a BadRequestError, on i
 
 
 class RemoteFetcher:
-    """Fetches pictures, safely.
+    """Fetches pictures, or files of another `subject`, safely.
 
     `allow` is read by Guard; `lookup` finds the addresses of a host (it may block); `tls` verifies servers, by
     default against the system's certificates.
@@ -158,6 +167,7 @@ class RemoteFetcher:
         allow: Iterable[str] = (),
         max_bytes: int = 20 * 2**20,
         timeout_seconds: float = 15,
+        subject: Subject = PICTURE,
         lookup: Lookup = lookup,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -165,6 +175,7 @@ class RemoteFetcher:
         self._guard = Guard(allow)
         self._max_bytes = max_bytes
         self._timeout_seconds = timeout_seconds
+        self._subject = subject
         self._lookup = lookup
         self._given_tls = tls
         # Its own threads: slow name servers of a caller's choice must not hold up the lookups of everybody else.
@@ -173,21 +184,26 @@ class RemoteFetcher:
     async def fetch(self, url: str, *, param: str | None = None) -> bytes:
         """The bytes at an address, whatever they are. Raises BadRequestError, with `param`, if there are none."""
         if not self._is_enabled:
+            name, media_type = self._subject.name, self._subject.media_type
             raise BadRequestError(
-                "Pictures given by their address are switched off on this server. Send the picture itself, as a data "
-                "URI: data:image/png;base64,...",
+                f"{name.capitalize()}s given by their address are switched off on this server. Send the {name} itself, "
+                f"as a data URI: data:{media_type};base64,...",
                 param=param,
-                code="invalid_image_url",
+                code=self._subject.code,
             )
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await self._follow(url)
         except _Refusal as refusal:
-            raise _failure(str(refusal), param) from refusal
+            raise self._failure(str(refusal), param) from refusal
         except TimeoutError as slow:
-            raise _failure(f"it took longer than {self._timeout_seconds:g} seconds", param) from slow
+            raise self._failure(f"it took longer than {self._timeout_seconds:g} seconds", param) from slow
         except httpx2.HTTPError as broken:
-            raise _failure("its server broke off or gave no proper answer", param) from broken
+            raise self._failure("its server broke off or gave no proper answer", param) from broken
+
+    def _failure(self, reason: str, param: str | None) -> BadRequestError:
+        message = f"The {self._subject.name} could not be fetched: {reason}."
+        return BadRequestError(message, param=param, code=self._subject.code)
 
     async def _follow(self, url: str) -> bytes:
         target = _to_target(url)
@@ -240,7 +256,13 @@ class RemoteFetcher:
             request = httpx2.Request(
                 "GET",
                 target.copy_with(host=address),
-                headers={"host": target.netloc.decode("ascii"), **HEADERS},
+                headers={
+                    "host": target.netloc.decode("ascii"),
+                    "accept": self._subject.accept,
+                    "accept-encoding": "identity",  # most are compressed already, and a small answer stays small
+                    "user-agent": f"Flarelay/{__version__} (a {self._subject.name} in a user's request)",
+                    "connection": "close",
+                },
                 extensions=extensions,
             )
             try:
@@ -283,7 +305,3 @@ def _redirected(target: httpx2.URL, location: str) -> httpx2.URL:
     if target.scheme == "https" and following.scheme == "http":
         raise _Refusal("its server redirects from https to http")
     return following
-
-
-def _failure(reason: str, param: str | None) -> BadRequestError:
-    return BadRequestError(f"The picture could not be fetched: {reason}.", param=param, code="invalid_image_url")

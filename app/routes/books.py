@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.calls import Caller, Usage
@@ -10,6 +9,7 @@ from app.limits import Admission, Limiter
 from app.metrics import Metrics, route_of
 from app.routes.replies import Headers
 from app.stores.ledger import Entry, Ledger
+from app.values import immutable
 
 if TYPE_CHECKING:
     from app.routes.record import Record
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NOTHING = Usage()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Leave:
     """The leave that one request has."""
 
@@ -44,12 +44,19 @@ class Books:
         """What is left, for every answer."""
         return self._limiter.headers(caller)
 
-    def close(self, leave: Leave, model: str | None, usage: Usage | None, accounts: tuple[str, ...]) -> None:
-        """The request is over. With several accounts, each has paid as much as the others."""
+    def close(
+        self,
+        leave: Leave,
+        model: str | None,
+        usage: Usage | None,
+        accounts: tuple[str, ...],
+        shares: tuple[float, ...] = (),
+    ) -> None:
+        """The request is over. `shares`: the neurons of each account, if they have not paid all the same."""
         if model and usage:
             leave.admission.neurons = usage.neurons
             accounts = accounts or (leave.caller.account.id,)
-            for entry in entries(leave.caller.name, accounts, model, usage):
+            for entry in entries(leave.caller.name, accounts, model, usage, shares):
                 self._ledger.record(entry)
         leave.admission.release()
 
@@ -71,8 +78,13 @@ class Books:
         )
 
 
-def entries(key: str, accounts: Sequence[str], model: str, usage: Usage) -> Iterator[Entry]:
-    """One for each account, by its part of the calls; of what can't be divided nothing is lost."""
+def entries(
+    key: str, accounts: Sequence[str], model: str, usage: Usage, shares: Sequence[float] = ()
+) -> Iterator[Entry]:
+    """One for each account, by its part of the calls; of what can't be divided nothing is lost.
+
+    `shares`: the neurons of each call, in place of equal parts of the usage's.
+    """
     if len(accounts) == 1:  # nearly always
         tokens = usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
         yield Entry(key, accounts[0], model, usage.neurons or 0, usage.is_priced, *tokens, usage.audio_seconds)
@@ -86,5 +98,7 @@ def entries(key: str, accounts: Sequence[str], model: str, usage: Usage) -> Iter
         )
         part = own / calls
         neurons, seconds = (usage.neurons or 0) * part, usage.audio_seconds * part
+        if shares:
+            neurons = sum(share for name, share in zip(accounts, shares, strict=True) if name == account)
         yield Entry(key, account, model, neurons, usage.is_priced, prompt, completion, cached, seconds, own)
         before = after

@@ -1,20 +1,16 @@
 """What every request passes first and every answer last: its id, its path made plain, its line in the log, and the
 catch for what nobody foresaw."""
 
-import logging
 import re
 from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import APIStatusError, InternalServerError
+from app.errors import APIStatusError
 from app.logs import request_id
 from app.routes.books import Books
 from app.routes.record import Record
-from app.routes.replies import send_error
 from app.routes.streaming import ClientLeft
-
-logger = logging.getLogger("flarelay")
 
 SLASHES = re.compile(r"/{2,}")
 KEY_IN_PATH = re.compile(r"/(?!v[123]/)[^/]+(?=/(?:v[123]/)?(?:translate|usage|languages)$)")
@@ -72,7 +68,7 @@ class Options:
 
 
 class Faults:
-    """ASGI middleware, the innermost one: failures -> answers in OpenAI's shape.
+    """ASGI middleware, the innermost one: failures -> answers in OpenAI's shape, or in that of the API.
 
     Inside the CORS headers, without which a web page could not read the failure.
     """
@@ -98,14 +94,12 @@ class Faults:
                 raise  # too late for an answer: the connection has to break, so that nothing looks whole
             if self._quota_ends_channel and error.code == DAILY_LIMIT:
                 error.type = error.code = "insufficient_quota"
-            await send_error(error, send)
-        except Exception:
-            logger.exception("crash", extra={"fields": {"request_id": record.request_id}})
+            await record.refuse(error, send)
+        except Exception as failure:
+            crash = record.crash(failure)
             if record.status:
                 raise
-            crash = InternalServerError("The server failed. Its log has the reason under the request's id.")
-            record.error = crash.code
-            await send_error(crash, send)
+            await record.refuse(crash, send)
 
 
 def plain_path(path: str) -> str:

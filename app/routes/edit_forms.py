@@ -1,7 +1,7 @@
 """What clients send to change a picture: a form, as OpenAI's clients do, or JSON, as gateways do."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from app.media.sources import to_mask, to_source
 from app.routes.bodies import fault_of, read_body
 from app.schemas.images import ImageEditRequest
 from app.translators.edits import ImageEdit
+from app.values import immutable
 
 IMAGE_FIELD = re.compile(r"images?(?:\[[0-9]*\])?")
 """`image`, `image[]` twice, or `image[0]` from gateways."""
@@ -33,7 +34,7 @@ FETCHED_SIDE = 4096
 """Pixels; what a picture is fetched at, before it is fitted to the model."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class EditForm:
     """The fields, and the pictures as they came: bytes from a form, addresses or base64 from JSON."""
 

@@ -1,23 +1,23 @@
 """Signs of life, without a key."""
 
-from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from app import __version__
+from app.routes.replies import to_response
 from app.schemas.models import Greeting, Health
 
 
-def router(mode: str) -> APIRouter:
-    routes = APIRouter(tags=["health"])
+def routes(mode: str) -> list[Route]:
+    async def greet(_: Request) -> Response:
+        return to_response(Greeting(message="Flarelay is running. Its OpenAI API is at /v1."))
 
-    async def greet() -> Greeting:
-        return Greeting(message="Flarelay is running. Its OpenAI API is at /v1.")
+    async def health(_: Request) -> Response:
+        return to_response(Health(mode=mode, version=__version__))
 
-    async def health() -> Health:
-        """200 as soon as the server takes requests."""
-        return Health(mode=mode, version=__version__)
-
-    routes.add_api_route("/", greet, methods=["GET", "HEAD"], include_in_schema=False)
-    routes.add_api_route("/api/hello", greet, methods=["GET", "HEAD"], include_in_schema=False)  # Claude Code asks here
-    routes.add_api_route("/health", health)
-    routes.add_api_route("/health", health, methods=["HEAD"], include_in_schema=False)
-    return routes
+    return [
+        Route("/", greet),
+        Route("/api/hello", greet),  # Claude Code asks here
+        Route("/health", health),
+    ]

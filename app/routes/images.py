@@ -5,7 +5,6 @@ import base64
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,7 +19,7 @@ from app.errors import InternalServerError
 from app.media.output import Finished, finished
 from app.relay import Answer, Relay
 from app.routes.edit_forms import EditForms
-from app.routes.openai import Endpoint, told
+from app.routes.openai import Endpoint, options_in, told
 from app.routes.origin import base_url
 from app.routes.record import admitted
 from app.routes.replies import send_json
@@ -30,6 +29,7 @@ from app.stores.pictures import PictureStore
 from app.translators.base import Translator
 from app.translators.edits import ImageEdit
 from app.translators.images import images
+from app.values import immutable
 
 logger = logging.getLogger("flarelay")
 
@@ -37,7 +37,7 @@ AT_ONCE = 2
 """Pictures that are decoded and encoded at the same time: each takes a core and tens of megabytes."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PictureDesk:
     """Where finished pictures are handed out."""
 
@@ -128,6 +128,8 @@ class Edits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record, caller = admitted(scope, self._auth)
         form = await self._forms.read(self._schema, scope, receive)
+        if self._auth.has_gateway and (extra := form.request.model_extra) and "gateway" in extra:
+            caller = self._auth.with_options(caller, scope["headers"], options_in(extra))
         async with client_watched(receive):
             name, edit = await self._forms.prepare(form)
             record.model = name

@@ -7,9 +7,10 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
+from pydantic import BaseModel
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
@@ -22,7 +23,7 @@ from app.routes.bodies import read_body, validated
 from app.routes.openai import Endpoint
 from app.routes.record import Record
 from app.routes.replies import send_json
-from app.schemas.messages import MessagesRequest
+from app.schemas.messages import MessageBody, MessagesRequest, TokenCountBody
 from app.translators.messages import count_tokens, messages
 
 TYPES = {
@@ -46,6 +47,21 @@ TOO_LONG_CODE = ContextLengthError.code
 Answering = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+class Described(NamedTuple):
+    """An endpoint, for the OpenAPI document."""
+
+    path: str
+    summary: str
+    answer: type[BaseModel]
+    has_stream: bool = False
+
+
+ENDPOINTS = (
+    Described("/v1/messages", "Anthropic's Messages, streamed or whole, on any text model", MessageBody, True),
+    Described("/v1/messages/count_tokens", "The tokens of such a request, estimated", TokenCountBody),
+)
+
+
 def routes(relay: Relay, auth: Auth, catalog: Catalog, *, max_body_bytes: int, heartbeat_seconds: float) -> list[Route]:
     """Also without `/v1`, as all others. They take every method, to refuse it in their own shape."""
     answering = Messages(relay, auth, catalog, max_body_bytes=max_body_bytes, heartbeat_seconds=heartbeat_seconds)
@@ -58,7 +74,7 @@ def routes(relay: Relay, auth: Auth, catalog: Catalog, *, max_body_bytes: int, h
 
 
 class Refusals:
-    """What an endpoint raises, as Anthropic's clients expect it; and the request's id where they look for it."""
+    """Has all that fails told as Anthropic's clients expect it; and the request's id where they look for it."""
 
     def __init__(self, answer: Answering) -> None:
         self._answer = answer
@@ -72,14 +88,13 @@ class Refusals:
                 message["headers"] = [*message["headers"], request_id]
             await send(message)
 
-        try:
-            await self._answer(scope, receive, send_on)
-        except APIStatusError as error:
-            if record.status:
-                raise  # too late for another answer
-            record.error = error.code
+        async def refuse(error: APIStatusError, send: Send) -> None:
             headers = [(name.encode(), value.encode()) for name, value in error.headers().items()]
-            await send_json(envelope(error, record), send_on, status=status_of(error), headers=headers)
+            headers += [(b"allow", b"POST")] if error.status == MethodNotAllowedError.status else []
+            await send_json(envelope(error, record), send, status=status_of(error), headers=[*headers, request_id])
+
+        record.refuse = refuse
+        await self._answer(scope, receive, send_on)
 
 
 def posted(answer: Answering) -> Answering:
@@ -99,6 +114,8 @@ async def no_such_path(scope: Scope, _receive: Receive, _send: Send) -> None:
 
 class Messages(Endpoint[MessagesRequest]):
     """`POST /v1/messages`."""
+
+    heartbeat = b'event: ping\ndata: {"type":"ping"}\n\n'
 
     def __init__(
         self, relay: Relay, auth: Auth, catalog: Catalog, *, max_body_bytes: int, heartbeat_seconds: float
@@ -141,7 +158,8 @@ async def _with_failure(
     try:
         async for chunk in chunks:
             yield chunk
-    except APIStatusError as error:
+    except Exception as failure:  # noqa: BLE001 - the outermost handler is too late for an event
+        error = failure if isinstance(failure, APIStatusError) else record.crash(failure)
         failures.append(error)
         yield b"event: error\ndata: " + orjson.dumps(envelope(error, record)) + b"\n\n"
 

@@ -1,47 +1,41 @@
 """The lists: models and voices, for the settings pages of chat UIs."""
 
 from datetime import UTC, datetime
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from app.auth import Auth
 from app.calls import Caller
 from app.catalog import Catalog, Model
+from app.routes.replies import to_response
 from app.schemas.models import ModelCard, ModelCards, Voice, Voices
 from app.upstream.model_list import ModelList
 
 
-def router(models: ModelList, catalog: Catalog, auth: Auth) -> APIRouter:
-    routes = APIRouter(tags=["models"])
-
+def routes(models: ModelList, catalog: Catalog, auth: Auth) -> list[Route]:
     def identify(request: Request) -> Caller:
         caller = auth.identify(request.scope["headers"])
         request.scope["record"].caller = caller.name
         return caller
 
-    CallerDep = Annotated[Caller, Depends(identify)]  # noqa: N806 - a type
+    async def list_models(request: Request) -> Response:
+        cards = [card(model, model.id) for model in await models.listed(identify(request).account)]
+        return to_response(ModelCards(data=cards, first_id=cards[0].id, last_id=cards[-1].id))
 
-    async def list_models(caller: CallerDep) -> ModelCards:
-        """Every model of the catalogue, with what the account's own list adds."""
-        cards = [card(model, model.id) for model in await models.listed(caller.account)]
-        return ModelCards(data=cards, first_id=cards[0].id, last_id=cards[-1].id)
+    async def get_model(request: Request) -> Response:
+        """By its id or by any other name that leads to it."""
+        account, name = identify(request).account, request.path_params["model"]
+        return to_response(card(await models.find(name, account), name))
 
-    async def get_model(model: str, caller: CallerDep) -> ModelCard:
-        """One model, by its id or by any other name that leads to it."""
-        return card(await models.find(model, caller.account), model)
-
-    async def list_voices() -> Voices:
-        """The speakers of the text-to-speech models. No key: Open WebUI sends none here."""
+    async def list_voices(_: Request) -> Response:
+        """No key: Open WebUI sends none here."""
         names = {voice for model in catalog if model.is_listed for voice in model.voices}
-        return Voices(voices=[Voice(id=name, name=name.title()) for name in sorted(names)])
+        return to_response(Voices(voices=[Voice(id=name, name=name.title()) for name in sorted(names)]))
 
-    for prefix in ("/v1", ""):
-        is_shown = prefix == "/v1"
-        routes.add_api_route(f"{prefix}/models", list_models, include_in_schema=is_shown)
-        routes.add_api_route(f"{prefix}/models/{{model:path}}", get_model, include_in_schema=is_shown)
-        routes.add_api_route(f"{prefix}/audio/voices", list_voices, include_in_schema=is_shown)
-    return routes
+    answers = {"/models": list_models, "/models/{model:path}": get_model, "/audio/voices": list_voices}
+    return [Route(prefix + path, answer) for prefix in ("/v1", "") for path, answer in answers.items()]
 
 
 def card(model: Model, name: str) -> ModelCard:

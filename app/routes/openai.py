@@ -1,8 +1,10 @@
 """The whole OpenAI API on one page: each endpoint is a schema and a translator."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Generic, NamedTuple, TypeVar
 
+import orjson
 from pydantic import BaseModel
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -14,7 +16,7 @@ from app.relay import Answer, Relay, Stream
 from app.routes.bodies import read_body, validated
 from app.routes.record import Record, admitted
 from app.routes.replies import Headers, send_json
-from app.routes.streaming import client_watched, send_events
+from app.routes.streaming import HEARTBEAT, client_watched, send_events
 from app.schemas.chat import ChatCompletionRequest
 from app.schemas.completions import CompletionRequest
 from app.schemas.embeddings import EmbeddingRequest
@@ -100,6 +102,9 @@ FORMS = (
 class Endpoint(Generic[Req]):
     """A POST with a JSON body that runs a model. Plain ASGI: it is the path that has to be fast."""
 
+    heartbeat = HEARTBEAT
+    """What a stream sends while it is silent."""
+
     def __init__(
         self,
         schema: type[Req],
@@ -140,7 +145,11 @@ class Endpoint(Generic[Req]):
         record.ran, record.accounts = stream.plan.context.model.id, accounts_of(stream.origins)
         try:
             failure = await send_events(
-                stream.chunks, headers_of(stream.plan, stream.origins), send, heartbeat_seconds=self._heartbeat_seconds
+                stream.chunks,
+                headers_of(stream.plan, stream.origins),
+                send,
+                heartbeat_seconds=self._heartbeat_seconds,
+                heartbeat=self.heartbeat,
             )
             record.error = failure.code if failure else None
         finally:
@@ -150,6 +159,9 @@ class Endpoint(Generic[Req]):
 def options_in(extra: dict[str, Any]) -> dict[str, Any]:
     """What a body asks of AI Gateway, taken out of it: the model has no such field. Raises BadRequestError."""
     options = extra.pop("gateway")
+    if isinstance(options, str):  # a field of a form
+        with suppress(ValueError):
+            options = orjson.loads(options)
     if not isinstance(options, dict | None):
         raise BadRequestError("'gateway' has to be an object.", param="gateway", code="invalid_value")
     return options or {}

@@ -2,15 +2,17 @@
 
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.types import Scope
+from starlette.types import Scope, Send
 
 from app.auth import Auth
 from app.calls import Caller, Usage
+from app.errors import APIStatusError, InternalServerError
 from app.routes.books import Books, Leave
-from app.routes.replies import Headers
+from app.routes.replies import Headers, send_error
 
 logger = logging.getLogger("flarelay")
 
@@ -31,12 +33,16 @@ class Record:
     usage: Usage | None = None
     accounts: tuple[str, ...] = ()
     """Ids of those that paid, one for each call."""
+    shares: tuple[float, ...] = ()
+    """The neurons of each of them, where they are known."""
     first_byte_ms: float | None = None
     books: Books | None = None
     asker: Caller | None = None
     leave: Leave | None = None
     is_streaming: bool = False
     """A stream has begun."""
+    refuse: Callable[[APIStatusError, Send], Awaitable[None]] = send_error
+    """How a failure is told: an API may have a shape of its own for it."""
     started: float = field(default_factory=time.perf_counter)
 
     def admit(self, caller: Caller) -> None:
@@ -61,6 +67,13 @@ class Record:
             self.books.metrics.streams_open += 1
         return self.books.headers(self.asker) if self.asker else []
 
+    def crash(self, failure: Exception) -> InternalServerError:
+        """What to tell of an exception that nobody foresaw; the log gets it whole."""
+        logger.error("crash", exc_info=failure, extra={"fields": {"request_id": self.request_id}})
+        crash = InternalServerError("The server failed. Its log has the reason under the request's id.")
+        self.error = crash.code
+        return crash
+
     def close(self) -> None:
         """Give the leave back, and write down what was spent."""
         if self.books is None:
@@ -69,7 +82,7 @@ class Record:
         self.books.metrics.streams_open -= self.is_streaming
         self.books.count(self)
         if self.leave:
-            self.books.close(self.leave, self.ran or self.model, self.usage, self.accounts)
+            self.books.close(self.leave, self.ran or self.model, self.usage, self.accounts, self.shares)
 
     def elapsed_ms(self) -> float:
         return round((time.perf_counter() - self.started) * 1000, 1)

@@ -3,6 +3,8 @@
 from typing import Any
 
 import orjson
+from pydantic import BaseModel
+from starlette.responses import Response
 from starlette.types import Send
 
 from app.errors import APIStatusError
@@ -20,6 +22,11 @@ async def send_bytes(
     fixed = [(b"content-type", content_type.encode()), (b"content-length", str(len(content)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": fixed + (headers or [])})
     await send({"type": "http.response.body", "body": content})
+
+
+def to_response(body: BaseModel) -> Response:
+    """For the handlers that return one."""
+    return Response(body.model_dump_json(), media_type="application/json")
 
 
 async def send_error(error: APIStatusError, send: Send) -> None:

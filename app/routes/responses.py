@@ -3,15 +3,14 @@
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from fastapi import APIRouter, Query, Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from app.auth import Auth
 from app.calls import Caller
-from app.errors import APIStatusError, BadRequestError, InternalServerError, NotFoundError
+from app.errors import APIStatusError, InternalServerError, NotFoundError
 from app.relay import Relay
 from app.routes.bodies import read_body, validated
 from app.routes.openai import Endpoint, told
@@ -24,9 +23,6 @@ from app.stores.responses import ResponseStore, Stored
 from app.translators.base import Plan
 from app.translators.responses import Exchange, ResponseStream, responses, to_exchange, to_param
 from app.translators.responses_input import references_in, response_id_of, to_items, with_ids
-
-MOST_ITEMS = 100
-"""On a page. Source: OpenAI's docs, "List input items"."""
 
 
 @contextmanager
@@ -159,7 +155,7 @@ class Compact:
 
 
 def routes(endpoint: Responses, relay: Relay, auth: Auth, *, max_body_bytes: int) -> list[Route]:
-    """What is posted beside the endpoint itself. They go before the routes of `router`, which take any id."""
+    """What is posted beside the endpoint itself. They go before the routes of stored.py, which take any id."""
     tokens = InputTokens(endpoint, relay, auth, max_body_bytes=max_body_bytes)
     return [
         Route(f"{prefix}/responses/{name}", each, methods=["POST"])
@@ -168,86 +164,9 @@ def routes(endpoint: Responses, relay: Relay, auth: Auth, *, max_body_bytes: int
     ]
 
 
-def router(store: ResponseStore, auth: Auth) -> APIRouter:
-    """The answers that are kept, for whoever asked for them."""
-    routes = APIRouter(tags=["openai"])
-
-    def identify(request: Request) -> str:
-        caller = auth.identify(request.scope["headers"])
-        request.scope["record"].caller = caller.name
-        return caller.name
-
-    async def found(request: Request, response_id: str) -> Stored:
-        with faults_told():
-            stored = await store.get(identify(request), response_id)
-        if stored is None:
-            raise _not_found(response_id)
-        return stored
-
-    @routes.get("/responses/{response_id}", include_in_schema=False)
-    @routes.get("/v1/responses/{response_id}", summary="A stored response")
-    async def retrieve(request: Request, response_id: str, *, stream: bool = False) -> dict[str, Any]:
-        if stream:
-            message = "Only answers made in the background can be streamed again, and there are none here."
-            raise BadRequestError(message, param="stream", code="unsupported_parameter")
-        return (await found(request, response_id)).body
-
-    @routes.delete("/responses/{response_id}", include_in_schema=False)
-    @routes.delete("/v1/responses/{response_id}", summary="Delete a stored response")
-    async def delete(request: Request, response_id: str) -> dict[str, Any]:
-        with faults_told():
-            if not await store.delete(identify(request), response_id):
-                raise _not_found(response_id)
-        return {"id": response_id, "object": "response", "deleted": True}
-
-    @routes.post("/responses/{response_id}/cancel", include_in_schema=False)
-    @routes.post("/v1/responses/{response_id}/cancel", summary="Cancel a response (there are none to cancel)")
-    async def cancel(request: Request, response_id: str) -> dict[str, Any]:
-        await found(request, response_id)
-        raise BadRequestError("Only responses made with background=true can be cancelled.", code="invalid_value")
-
-    @routes.get("/responses/{response_id}/input_items", include_in_schema=False)
-    @routes.get("/v1/responses/{response_id}/input_items", summary="What a stored response was an answer to")
-    async def input_items(
-        request: Request,
-        response_id: str,
-        limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 20,
-        order: Literal["asc", "desc"] = "desc",
-        after: str | None = None,
-    ) -> dict[str, Any]:
-        with faults_told():
-            chain = await store.chain(identify(request), response_id)
-        if not chain:
-            raise _not_found(response_id)
-        items = said_in(chain[:-1]) + chain[-1].input
-        return page(items if order == "asc" else items[::-1], limit, after)
-
-    return routes
-
-
 def said_in(chain: Sequence[Stored]) -> list[Item]:
     """All that was asked and answered, in order."""
     return [item for stored in chain for item in (*stored.input, *stored.body["output"])]
-
-
-def page(items: Sequence[Item], limit: int, after: str | None) -> dict[str, Any]:
-    """A list as OpenAI's clients turn its pages. Raises NotFoundError if there is no item `after`."""
-    ids = [item["id"] for item in items]
-    if after is not None and after not in ids:
-        raise NotFoundError(f"Item with id '{after[:200]}' not found.", param="after")
-    start = 0 if after is None else ids.index(after) + 1
-    data = items[start : start + limit]
-    return {
-        "object": "list",
-        "data": data,
-        "first_id": data[0]["id"] if data else None,
-        "last_id": data[-1]["id"] if data else None,
-        "has_more": start + limit < len(items),
-    }
-
-
-def _not_found(response_id: str) -> NotFoundError:
-    return NotFoundError(f"Response with id '{response_id[:200]}' not found.", param="response_id")
 
 
 def _previous_not_found(response_id: str) -> NotFoundError:

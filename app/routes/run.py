@@ -1,6 +1,7 @@
 """`POST /v1/run/{model}`: any Workers AI model in its own terms, from the day it appears.
 
-Body, query and answer are Cloudflare's own; the key, the log, the limits and the shape of failures are ours.
+Body, query and answer are Cloudflare's own; the key, the log, the limits and the shape of failures are ours. What a run
+asks of AI Gateway therefore stands in headers only, never in the body.
 """
 
 from collections.abc import AsyncGenerator

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from anyio import CapacityLimiter, to_thread
@@ -22,6 +22,7 @@ from app.translators.base import Plan
 from app.translators.sound_formats import CONTENT_TYPES, is_in
 from app.translators.speech import Delivery, audio_in, delta_event, done_event, speech, usage_of
 from app.upstream.incoming import Raw, loaded, unwrapped
+from app.values import immutable
 
 AT_ONCE = 2
 """Sounds that are decoded or encoded at the same time: each takes a core."""
@@ -95,7 +96,7 @@ class Speech(Endpoint[SpeechRequest]):
         return await to_thread.run_sync(work, limiter=self._limiter)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Source:
     """The sound of one call as it comes."""
 

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -15,7 +14,7 @@ from app.catalog.sounds import listening_of
 from app.media.cutter import Cutter
 from app.relay import Answer, Relay
 from app.routes.bodies import fault_of
-from app.routes.openai import accounts_of, headers_of, told
+from app.routes.openai import accounts_of, headers_of, options_in, told
 from app.routes.record import admitted
 from app.routes.replies import send_bytes
 from app.routes.streaming import client_watched, send_events
@@ -24,11 +23,12 @@ from app.translators.base import Plan, SerialTranslator
 from app.translators.transcript_events import TranscriptEvents
 from app.translators.transcript_formats import written
 from app.translators.transcripts import Heard, transcript
+from app.values import immutable
 
 Hearing = SerialTranslator[Any, Sound, Heard]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Limits:
     """Of what callers send, and of what runs at a time."""
 
@@ -62,6 +62,8 @@ class Transcriptions:
             except ValidationError as failure:
                 raise fault_of(failure) from failure
             record.model, record.stream = request.model, bool(request.stream)
+            if self._auth.has_gateway and "gateway" in request.model_extra:
+                caller = self._auth.with_options(caller, scope["headers"], options_in(request.model_extra))
             async with client_watched(receive):
                 await self._answer(request, upload, caller, scope, send)
 

@@ -21,6 +21,7 @@ from app.routes.record import Record
 from app.routes.replies import Headers, send_json
 from app.routes.streaming import client_watched
 from app.schemas.deepl import TranslationOptions
+from app.translation.charges import by_call
 from app.translation.languages import parse_source, parse_target
 from app.translation.wishes import Manner, Translated, Translation, Wish
 
@@ -200,7 +201,10 @@ async def translate(desk: Desk, wish: Wish, caller: Caller, record: Record) -> T
     if not texts:
         return Translation(tuple(_unchanged(text, wish) for text in wish.texts), "")
     translation = await desk.translate(replace(wish, texts=texts), caller)
-    record.ran, record.usage = translation.model, Usage(neurons=translation.neurons)
+    is_priced = any(charge.is_priced for charge in translation.charges)
+    record.ran, record.usage = translation.model, Usage(neurons=translation.neurons, is_priced=is_priced)
+    paid = tuple(by_call(translation.charges))
+    record.accounts, record.shares = tuple(account for account, _ in paid), tuple(neurons for _, neurons in paid)
     translated = iter(translation.texts)
     return replace(
         translation,

@@ -4,7 +4,6 @@ import base64
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from io import BytesIO
 from typing import IO, Any
 
@@ -17,6 +16,7 @@ from starlette.types import Message, Receive, Scope
 from app.errors import BadRequestError
 from app.routes.bodies import announced_length, read_body, too_large
 from app.routes.streaming import ClientLeft
+from app.values import immutable
 
 FORM_OVERHEAD = 2**20
 """Bytes that the other fields and the lines between them may take, beside the file."""
@@ -29,7 +29,7 @@ LISTED = re.compile(r"\[\d*\]$")
 """`languages[]`: how they write a list; other clients count, `languages[0]`."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Upload:
     fields: dict[str, Any]
     """Texts, lists of them where the name ends in `[]` or `[0]` or comes up again, objects where it is nested."""

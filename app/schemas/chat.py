@@ -24,12 +24,22 @@ class ImageURL(TypedDict):
 
 
 @with_config(LOOSE)
+class File(TypedDict, total=False):
+    """A document: a data URI, bare base64, or the http(s) address of one."""
+
+    file_data: str | None
+    filename: str | None
+    file_id: str | None
+
+
+@with_config(LOOSE)
 class Part(TypedDict, total=False):
     """One piece of a turn; which fields it has follows from `type`."""
 
     type: str
     text: str | None
     image_url: ImageURL | str | None
+    file: File | None
     refusal: str | None
 
 
@@ -87,7 +97,7 @@ class StreamOptions(BaseModel):
 class ChatCompletionRequest(BaseModel):
     """https://platform.openai.com/docs/api-reference/chat/create"""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     model: Annotated[str, StringConstraints(min_length=1, max_length=300)]
     messages: Annotated[list[Message], Field(min_length=1)]

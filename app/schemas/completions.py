@@ -14,7 +14,7 @@ class CompletionRequest(BaseModel):
     The fields that shape an answer are those of a chat and checked there.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     model: Annotated[str, StringConstraints(min_length=1, max_length=300)]
     prompt: Input

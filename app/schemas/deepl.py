@@ -49,7 +49,7 @@ Names = Annotated[frozenset[str], BeforeValidator(_names)]
 class TranslationOptions(BaseModel):
     """What a translation may be asked for, whichever API does it. `glossary` and `model` are ours."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     source_lang: str | None = None
     """Any code of a language; None, empty or `auto`: it is found out."""

@@ -20,7 +20,7 @@ class ScoredText(TypedDict):
 class EmbeddingRequest(BaseModel):
     """https://platform.openai.com/docs/api-reference/embeddings/create"""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     model: Annotated[str, StringConstraints(min_length=1, max_length=300)]
     input: Input | None = None

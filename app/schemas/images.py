@@ -31,7 +31,7 @@ class ImageOptions(BaseModel):
     one that is unknown means the default.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     prompt: Annotated[str, StringConstraints(min_length=1)]
     n: Annotated[int, Field(ge=1, le=10)] | None = None

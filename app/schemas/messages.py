@@ -1,4 +1,4 @@
-"""Anthropic's Messages: what clients send.
+"""Anthropic's Messages: what clients send, and what they get.
 
 Lenient as the agents need it: null counts as absent, and fields, betas and kinds of blocks that are not known here
 are kept. Only what decides what is asked is checked.
@@ -59,9 +59,9 @@ class Message(TypedDict):
 
 @with_config(LOOSE)
 class Tool(TypedDict):
-    """A tool of the client's, with `input_schema`; or one that Anthropic runs, with a `type` of its own."""
+    """A tool of the client's, with `input_schema`; or one that Claude knows by its `type`. Whole sets have no name."""
 
-    name: ToolName
+    name: NotRequired[ToolName | None]
     type: NotRequired[str | None]
     description: NotRequired[str | None]
     input_schema: NotRequired[dict[str, Any] | None]
@@ -98,7 +98,7 @@ class MessagesRequest(BaseModel):
     Unlike there `max_tokens` may be left out: an answer may then be as long as in a chat.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     model: Annotated[str, StringConstraints(min_length=1, max_length=300)]
     messages: Annotated[list[Message], Field(min_length=1)]
@@ -149,6 +149,43 @@ class MessagesRequest(BaseModel):
             for block in _blocks(content):
                 yield block
                 yield from _blocks(block.get("content"))
+
+
+class MessageUsage(BaseModel):
+    input_tokens: int
+    cache_creation_input_tokens: int
+    cache_read_input_tokens: int
+    output_tokens: int
+
+
+class MessageBody(BaseModel):
+    """A whole answer."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    model: str
+    content: list[dict[str, Any]]
+    stop_reason: Literal["end_turn", "max_tokens", "tool_use", "stop_sequence", "refusal"]
+    stop_sequence: str | None
+    usage: MessageUsage
+
+
+class TokenCountBody(BaseModel):
+    input_tokens: int
+
+
+class MessagesFault(BaseModel):
+    type: str
+    message: str
+
+
+class MessagesErrorBody(BaseModel):
+    """A failure, in Anthropic's shape."""
+
+    type: Literal["error"]
+    error: MessagesFault
+    request_id: str
 
 
 def _blocks(content: Any) -> list[Block]:

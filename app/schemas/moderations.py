@@ -66,7 +66,7 @@ ModelName = Annotated[str, StringConstraints(min_length=1, max_length=300), Befo
 class ModerationRequest(BaseModel):
     """https://platform.openai.com/docs/api-reference/moderations/create"""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     input: Input
     """A list of texts is as many inputs; a list of parts is one."""

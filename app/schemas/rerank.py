@@ -26,7 +26,7 @@ class RerankRequest(BaseModel):
     `documents` is Jina's and Cohere's, and `texts` TEI's, which also decides the form of the answer.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     returns_documents_by_default: ClassVar[bool] = True
     """As Jina does. Cohere's first version does not, and its clients read the answer either way."""

@@ -34,7 +34,7 @@ class ReasoningOptions(BaseModel):
 class ResponsesRequest(BaseModel):
     """https://platform.openai.com/docs/api-reference/responses/create"""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     model: Annotated[str, StringConstraints(min_length=1, max_length=300)]
     input: str | list[Item] | None = None

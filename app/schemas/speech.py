@@ -38,7 +38,7 @@ class Voice(TypedDict):
 class SpeechRequest(BaseModel):
     """https://platform.openai.com/docs/api-reference/audio/createSpeech"""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     model: Annotated[str, StringConstraints(min_length=1, max_length=300), BeforeValidator(_named)] = DEFAULT_MODEL
     input: Annotated[str, StringConstraints(max_length=LONGEST_INPUT), AfterValidator(_not_blank)]

@@ -33,7 +33,7 @@ Texts = Annotated[list[str], BeforeValidator(_listed)]
 class ListeningRequest(BaseModel):
     """What both endpoints have in common."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     model: Annotated[str, StringConstraints(min_length=1, max_length=300)]
     language: Annotated[str | None, BeforeValidator(_unless_auto)] = None

@@ -4,16 +4,17 @@ import os
 import re
 import secrets
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
+
+from app.values import immutable
 
 UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.part")
 """Names of files that are being written, or that a crash has left."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class File:
     name: str
     size: int

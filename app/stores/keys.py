@@ -18,12 +18,13 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from app.calls import UNLIMITED, Limits
+from app.values import immutable
 
 logger = logging.getLogger("flarelay")
 
@@ -45,7 +46,7 @@ class KeysError(ValueError):
     """Entries that can't be understood, or a change that can't be made. Its words have no key in them."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class KeyEntry:
     """A key, as far as it is known once it was handed out."""
 

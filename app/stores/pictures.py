@@ -7,12 +7,12 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Protocol
 
 from anyio import to_thread
 
 from app.stores.disk import UNFINISHED, File
+from app.values import immutable
 
 logger = logging.getLogger("flarelay")
 
@@ -49,7 +49,7 @@ class Medium(Protocol):
     def reading(self, name: str, start: int) -> Piecewise: ...
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Stored:
     """A picture that was there a moment ago."""
 

@@ -3,13 +3,13 @@
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Any
 
 import orjson
 
 from app.stores.database import Database
+from app.values import immutable
 
 A_MONTH_SECONDS = 30 * 86400
 """As long as OpenAI keeps them (OpenAI's docs, "Conversation state")."""
@@ -21,7 +21,7 @@ FIND = "SELECT previous, input, body FROM responses WHERE id = ? AND owner = ? A
 PUT = "INSERT INTO responses (id, owner, previous, input, body, expires) VALUES (?, ?, ?, ?, ?, ?)"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Stored:
     """An answer, and the items that it answered, without those of the answers before it."""
 

@@ -4,13 +4,13 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from sqlite3 import Connection
 from typing import NamedTuple
 
 from app.stores.database import Database, StoreError
 from app.stores.writer import Writer
+from app.values import immutable
 
 PRUNE_PAUSE_SECONDS = 0.02
 LOOKUP_SECONDS = 0.5
@@ -20,7 +20,7 @@ QUESTION_KEYS = 500
 HOUR = 3600
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Room:
     """How much there may be of what, beside the space on disk."""
 
@@ -39,7 +39,7 @@ class Room:
     """
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Entry:
     value: bytes
     hour: int

@@ -5,7 +5,6 @@ an engine; what comes back is judged, mended if it must be (see mending.py), kep
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -13,6 +12,7 @@ from anyio import to_thread
 
 from app.calls import Caller
 from app.metrics import TranslationCounts
+from app.translation.charges import neurons_of
 from app.translation.engines import Engines
 from app.translation.jobs import Job, Made, Order
 from app.translation.languages import base, detected, is_same
@@ -21,6 +21,7 @@ from app.translation.structure import Structure, take_apart
 from app.translation.wishes import Direction, Manner, Split, Translated, Translation, Wish
 from app.upstream.batches import together
 from app.upstream.flights import Flights
+from app.values import immutable
 
 T = TypeVar("T")
 
@@ -48,7 +49,7 @@ class Counter(Protocol):
     async def total(self, name: str) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Text:
     """One text of a wish, taken apart."""
 
@@ -82,10 +83,12 @@ class Desk:
         made = flown | {key: Made.from_json(value) for key, value in known.items()}
         finished = await _run(lambda: tuple(_finished(text, wish.target, made) for text in texts), wish.texts)
         self._characters.add(caller.name, sum(map(len, wish.texts)))
+        charges = tuple(charge for outcome in flown.values() for charge in outcome.charges)
         return Translation(
             finished,
             model=_main_model(texts),
-            neurons=_sum([outcome.neurons for outcome in flown.values()]),
+            neurons=neurons_of(charges),
+            charges=charges,
             cached=len(known),
             units=len(jobs),
             ignored=_ignored(wish, jobs.values()),
@@ -206,12 +209,6 @@ def _main_model(texts: Iterable[Text]) -> str:
         model_id = job.order.engine.model.id
         characters[model_id] = characters.get(model_id, 0) + len(job.unit.plain)
     return max(characters, key=characters.__getitem__, default="")
-
-
-def _sum(neurons: Sequence[float | None]) -> float | None:
-    """None if there were calls and nobody knows what any of them cost."""
-    known = [each for each in neurons if each is not None]
-    return sum(known, 0.0) if known or not neurons else None
 
 
 def _ignored(wish: Wish, jobs: Iterable[Job]) -> tuple[str, ...]:

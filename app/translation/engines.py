@@ -1,19 +1,20 @@
 """Engines: what translates units, a model made for it or a chat model, behind one interface."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
-from app.calls import Caller, Usage
+from app.calls import Caller
 from app.catalog import Catalog, Model
-from app.catalog.translators import translating_of
+from app.catalog.translators import HEED_MANNER, translating_model, translating_of
 from app.errors import BadRequestError, ModelNotFoundError
 from app.relay import Relay
+from app.translation.charges import Charges, charges_of
 from app.translation.masks import FOR_CHAT_MODELS, FOR_TRANSLATION_MODELS, Style
 from app.translation.prompts import LLM_MOST_CHARACTERS, LLM_MOST_UNITS, from_chat, to_chat
 from app.translation.wishes import Direction, Manner, Split
 from app.translators.chat import chat
 from app.translators.translations import UnitsRequest, translations
+from app.values import immutable
 
 Versions = list[str]
 """A translation, then its alternatives; empty if there is none."""
@@ -22,12 +23,12 @@ THOUGHTS_TOKENS = 8000
 """What a model that can't leave thinking may spend on it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Batch:
     """What an engine made of some units."""
 
     versions: list[Versions]
-    usage: Usage
+    charges: Charges
 
 
 class Engine(Protocol):
@@ -70,7 +71,7 @@ class TranslationModel:
 
     styles = FOR_TRANSLATION_MODELS
     split: Split = "sentences"
-    heeds_manner = False
+    heeds_manner = HEED_MANNER["translation"]
 
     def __init__(self, relay: Relay, name: str, model: Model) -> None:
         self._relay = relay
@@ -95,7 +96,7 @@ class TranslationModel:
     ) -> Batch:
         request = UnitsRequest(tuple(units), direction, self._name)
         answer = await self._relay.complete(translations, self._name, request, caller)
-        return Batch([[text] if text else [] for text in answer.body], answer.usage)
+        return Batch([[text] if text else [] for text in answer.body], charges_of(answer))
 
 
 class ChatModel:
@@ -106,7 +107,7 @@ class ChatModel:
     most_characters = LLM_MOST_CHARACTERS // 2
     most_units = LLM_MOST_UNITS
     most_together = LLM_MOST_CHARACTERS
-    heeds_manner = True
+    heeds_manner = HEED_MANNER["text-generation"]
 
     def __init__(self, relay: Relay, name: str, model: Model) -> None:
         self._relay = relay
@@ -124,15 +125,15 @@ class ChatModel:
         request = to_chat(units, direction, manner, model=self._name, alternatives=alternatives, spare_tokens=spare)
         answer = await self._relay.complete(chat, self._name, request, caller)
         text = answer.body["choices"][0]["message"]["content"] or ""
-        versions = from_chat(text, len(units))
+        versions, charges = from_chat(text, len(units)), charges_of(answer)
         if versions is not None:
-            return Batch(versions, answer.usage)
+            return Batch(versions, charges)
         if len(units) == 1:
-            return Batch([[]], answer.usage)
+            return Batch([[]], charges)
         middle = len(units) // 2
         first = await self.run(units[:middle], direction, manner, alternatives, caller)
         second = await self.run(units[middle:], direction, manner, alternatives, caller)
-        return Batch(first.versions + second.versions, answer.usage + first.usage + second.usage)
+        return Batch(first.versions + second.versions, charges + first.charges + second.charges)
 
 
 KINDS: dict[str, Callable[[Relay, str, Model], Engine]] = {
@@ -159,12 +160,8 @@ class Engines:
 
     def named(self, name: str) -> Engine:
         """Raises BadRequestError for a model that can't translate, ModelNotFoundError."""
-        model = self._catalog.resolve(name)
-        kind = KINDS.get(model.task)
-        if kind is None:
-            message = f"The model '{name}' is made for {model.task} and can't translate."
-            raise BadRequestError(message, param="model", code="unsupported_model")
-        return kind(self._relay, name, model)
+        model = translating_model(self._catalog, name)
+        return KINDS[model.task](self._relay, name, model)
 
     def engine_for(self, direction: Direction, name: str | None) -> Engine:
         """The caller's, if it has named one; else a specialist of the two languages, the default, or the fallback.

@@ -6,10 +6,12 @@ from hashlib import sha256
 
 import orjson
 
+from app.translation.charges import Charges
 from app.translation.engines import Engine
 from app.translation.masks import BRACKETS, FOR_CHAT_MODELS, FOR_TRANSLATION_MODELS, render, restore, split_at_masks
 from app.translation.pieces import Unit, pairs
 from app.translation.wishes import Direction, Manner
+from app.values import immutable
 
 VERSION = 1
 """Part of every key: to be raised when units, tokens or prompts change so far that old translations don't fit."""
@@ -52,7 +54,7 @@ class Job:
         return sha256(b"\0".join([self.order.key, shape, rendered.encode("utf-8", "surrogatepass")])).digest()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Made:
     """A translation as the engine wrote it, so that it serves every unit of the same key. Empty: the source stays."""
 
@@ -63,7 +65,7 @@ class Made:
     runs: tuple[str, ...] = ()
     """In place of that: the translations of what is between the masks, not encoded yet."""
     remedies: tuple[str, ...] = ()
-    neurons: float | None = None
+    charges: Charges = ()
     is_worth_keeping: bool = True
 
     def versions_for(self, unit: Unit) -> list[str]:
@@ -77,7 +79,7 @@ class Made:
 
     def shared(self) -> "Made":
         """As it is for those who waited for somebody else's, who pays for it."""
-        return replace(self, neurons=0.0)
+        return replace(self, charges=())
 
     def to_json(self) -> str:
         return orjson.dumps([self.style, self.versions, self.runs]).decode()

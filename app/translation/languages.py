@@ -6,7 +6,6 @@ Cantonese too). Only a source may be `zh`, and its text tells which form it is i
 """
 
 import re
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
 from typing import Literal
@@ -16,6 +15,7 @@ import orjson
 from app.languages.codes import Tag, code_of, name_of, split_tag
 from app.languages.detect import detect
 from app.languages.scripts import LANGUAGES, han_variant
+from app.values import immutable
 
 AUTOMATIC = frozenset({"", "auto", "autodetect", "auto detect", "automatic", "detect", "detect language", "und"})
 """What clients write for a language that is to be found out, with spaces for other signs."""
@@ -31,7 +31,7 @@ _TRADITIONAL_REGIONS = {"TW": "zh-Hant", "HK": "zh-Hant-HK", "MO": "zh-Hant-HK"}
 _SIMPLIFIED_REGIONS = {"CN", "SG", "MY"}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _DeepL:
     """What DeepL offers. Source: DeepL's docs, "Supported languages" and `/v2/languages`."""
 
@@ -43,7 +43,7 @@ class _DeepL:
     """Our tag -> DeepL's code, where it is another one."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Tables:
     variants: dict[str, str]
     """Tag -> English name."""

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from app.translation.pieces import Atom, frame_atom, mask_atom, pairs
 from app.translation.rules import TAG_NAME, markup_atoms, tag_atom
+from app.values import immutable
 
 Markup = Literal["html", "xml"]
 
@@ -46,7 +46,7 @@ _PART = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Tags:
     """Which markup it is, and what the caller says of its tags. The names of HTML's tags are in small letters."""
 

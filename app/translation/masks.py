@@ -6,16 +6,16 @@ contains are not used for tokens, so nothing in it can be taken for one.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from html import escape, unescape
 
 from app.translation.edges import EDGE
 from app.translation.pieces import Mask, Unit, has_letters, pairs
 from app.translation.rules import SPACE_REFERENCE, UNSPACED
 from app.translation.structure import Structure
+from app.values import immutable
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Style:
     """A way to write tokens. The patterns have a group `number`, and for pairs a group `close`."""
 
@@ -224,7 +224,7 @@ def _lone_inside(masks: Sequence[Mask], order: Sequence[int]) -> set[int] | None
     return inside
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Placed:
     """A unit or its translation as one more text than masks, in turn."""
 
@@ -243,7 +243,7 @@ class _Placed:
         return found
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Neighbour:
     has_space: bool
     kind: str | int | None

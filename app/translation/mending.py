@@ -7,13 +7,14 @@ answer the source comes back.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
 from app.calls import Caller
 from app.errors import APIStatusError
 from app.metrics import TranslationCounts
+from app.translation.charges import Charge, Charges, parted
 from app.translation.chinese import to_form
 from app.translation.engines import Engine, Versions
 from app.translation.guard import Fault, fault
@@ -60,18 +61,14 @@ class Attempt(NamedTuple):
 class Bill:
     """What one unit has cost, all tries together."""
 
-    neurons: float | None = None
-
-    def add(self, neurons: float | None) -> None:
-        if neurons is not None:
-            self.neurons = (self.neurons or 0) + neurons
+    charges: list[Charge] = field(default_factory=list)
 
 
 class Asked(NamedTuple):
     """What an engine made of one text, and its share of the cost."""
 
     versions: Versions
-    neurons: float | None
+    charges: Charges
 
 
 class Mender:
@@ -86,7 +83,7 @@ class Mender:
         """Raises APIStatusError if the engine fails; its bad translations are mended, or given up."""
         bill = Bill()
         made = await self._translated(job.unit, job.order, caller, bill)
-        return replace(made, neurons=bill.neurons)
+        return replace(made, charges=tuple(bill.charges))
 
     async def _translated(self, unit: Unit, order: Order, caller: Caller, bill: Bill) -> Made:
         made, wrong = await self._attempted(unit, order, caller, bill)
@@ -106,7 +103,7 @@ class Mender:
     async def _attempted(self, unit: Unit, order: Order, caller: Caller, bill: Bill) -> Attempt:
         for style in order.engine.styles[: MOST_STYLES if unit.masks else 1]:
             asked = await self._ask(render(unit, style), order, caller)
-            bill.add(asked.neurons)
+            bill.charges += asked.charges
             versions = tuple(_in_form(version, order.direction.target) for version in asked.versions)
             if not versions:
                 return Attempt(Made(), Fault.EMPTY)
@@ -161,9 +158,9 @@ class Mender:
         async def send(texts: list[str]) -> list[Asked]:
             self._counts.calls += 1
             batch = await engine.run(texts, order.direction, order.manner, order.alternatives, caller)
-            length, neurons = sum(map(len, texts)), batch.usage.neurons
+            length = sum(map(len, texts))
             return [
-                Asked(versions, None if neurons is None else neurons * len(text) / length)
+                Asked(versions, parted(batch.charges, len(text) / length))
                 for versions, text in zip(batch.versions, texts, strict=True)
             ]
 

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from app.values import immutable
 
 Kind = Literal[
     "tag-open",
@@ -25,7 +26,7 @@ STAND_IN = "\ue000"
 """What a mask other than a tag counts as where sentences are looked for: one character that is no letter."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Mask:
     """A part of the text that no engine may change: a tag, a placeholder, an address."""
 
@@ -35,7 +36,7 @@ class Mask:
     """Of a tag, by which opening and closing ones find each other."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Atom:
     """The smallest piece: characters, one character reference, one mask, or something between units."""
 
@@ -53,7 +54,7 @@ class Atom:
         return Atom(head, head), Atom(tail, tail)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Unit:
     """What is translated in one go. It neither begins nor ends with white space."""
 

@@ -8,7 +8,6 @@ needed none in Chinese, Japanese or the like and need one in their translation.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Literal
 
 from app.translation.edges import trimmed
@@ -16,6 +15,7 @@ from app.translation.markup import Markup, Tags, atoms_of
 from app.translation.pieces import Atom, Unit, frame_atom, text_atom, to_unit
 from app.translation.rules import BREAK, HEADING, SPACE_REFERENCE, UNSPACED, plain_atoms
 from app.translators.sentences import chunks, sentences
+from app.values import immutable
 
 Split = Literal["sentences", "lines", "none"]
 
@@ -37,7 +37,7 @@ SEPARATOR = re.compile(r"\s*%%\s*")
 LINES = re.compile(r"[^\n\r]*(?:\r\n|\n|\r|\Z)")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Structure:
     """A text without what has to be translated."""
 

@@ -1,15 +1,18 @@
 """Wish, Direction, Translated: the values of a translation, whichever API asked for it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from app.translation.charges import Charges
+from app.values import immutable
 
 Markup = Literal["html", "xml"]
 Split = Literal["sentences", "lines", "none"]
 Formality = Literal["default", "more", "less"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Direction:
     """From one language into another, as tags of our own form: `en`, `en-GB`, `pt-BR`, `zh-Hans`, `zh-Hant`."""
 
@@ -17,7 +20,7 @@ class Direction:
     target: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Manner:
     """What a translation should heed beside its text. Only chat models can; part of what a cache goes by."""
 
@@ -30,7 +33,7 @@ class Manner:
     """Terms of the source -> what they are called in the target."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Wish:
     """What is to be translated, and how."""
 
@@ -52,7 +55,7 @@ class Wish:
     """How many further translations are wanted of each text, from an engine that has any."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Translated:
     """One text of a Wish."""
 
@@ -64,7 +67,7 @@ class Translated:
     """Of the text that was given."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Translation:
     """What became of a Wish."""
 
@@ -73,6 +76,8 @@ class Translation:
     model: str
     """The id of the model that translated most of it."""
     neurons: float | None = None
+    charges: Charges = ()
+    """Of which those are the sum."""
     cached: int = 0
     """Units that were known already."""
     units: int = 0

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from app.calls import Call, Failure, Reply, Usage
+from app.calls import Call, Document, Failure, Reply, Usage
 from app.catalog import Model
 from app.errors import BadRequestError
+from app.values import immutable
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -14,7 +15,7 @@ Piece = TypeVar("Piece")
 Part = TypeVar("Part")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Context:
     """All that a translator knows besides the body."""
 
@@ -27,6 +28,8 @@ class Context:
     """Unix seconds."""
     pictures: Mapping[str, str] = field(default_factory=dict)
     """The picture addresses of the request -> data URIs that the model takes."""
+    documents: Mapping[Document, str] = field(default_factory=dict)
+    """The files of the request -> what they say, once DocumentsWanted has asked for that."""
     default_max_tokens: int | None = None
     """Length of an answer when the caller sets none; None leaves it to the model's row."""
     affinity: str | None = None
@@ -40,12 +43,20 @@ class Context:
         return self.tool_emulation and not self.model.can("function-calling") and self.model.task != "moderation"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Picture:
     """A picture that a request names, and where in the request."""
 
     url: str
     param: str
+
+
+class DocumentsWanted(Exception):  # noqa: N818 - a question, not a failure
+    """No plan can be made before these files are read, each of which is named once."""
+
+    def __init__(self, documents: Sequence[Document]) -> None:
+        super().__init__(f"{len(documents)} documents")
+        self.documents = documents
 
 
 class Incremental(Protocol):
@@ -70,7 +81,7 @@ class Incremental(Protocol):
     def usage(self) -> Usage: ...
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Plan(Generic[Request]):
     """The calls that answer a request, and what reading their replies needs to know."""
 
@@ -104,6 +115,7 @@ class Planner(Generic[Request]):
     endpoint: str
     """Its path, for messages."""
     to_plan: Callable[[Request, Context], Plan[Request]]
+    """Raises BadRequestError, and DocumentsWanted where the context lacks what files of the request say."""
     pictures: Callable[[Request], list[Picture]] = no_pictures
 
 

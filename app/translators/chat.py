@@ -6,7 +6,7 @@ which takes every family and so serves the models that are not in the catalogue 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from app.calls import Call
@@ -25,6 +25,7 @@ from app.translators.thinking import COUSINS, Thinking, thinking_of
 from app.translators.tokens import estimate_tokens
 from app.translators.tools import Offer
 from app.translators.turns import Turn, call_ids, instruct, pictures_in, to_turns
+from app.values import immutable
 
 Body = dict[str, Any]
 
@@ -58,7 +59,7 @@ PER_PICTURE = 1500
 """Tokens that a picture is taken for: the larger vision models need about that for 2048 pixels."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Wish:
     """A request, taken apart."""
 

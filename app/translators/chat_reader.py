@@ -6,15 +6,14 @@ does not always follow from what was sent, so both are read wherever they turn u
 
 import re
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import orjson
 
 from app.calls import Call, Failure, FailureKind, Reply, Usage
 from app.translators import json_mode
-from app.translators.deltas import Delta, Text, Thought, ToolCall, joined
+from app.translators.deltas import Delta, Refusal, Text, Thought, ToolCall, joined
 from app.translators.json_mode import Wanted
 from app.translators.leaks import LeakCatcher
 from app.translators.sources import said_source
@@ -24,6 +23,7 @@ from app.translators.tokens import estimate_tokens
 from app.translators.tool_calls import ToolCallReader
 from app.translators.tool_emulation import RESULT
 from app.translators.tools import Offer
+from app.values import immutable
 
 FINISH_REASONS = {
     "stop": "stop",
@@ -39,10 +39,13 @@ FINISH_REASONS = {
 CUT = ("length", "content_filter")
 """The finish_reasons of answers that end before their end."""
 
+INCOMPLETE = {"max_output_tokens": "length", "content_filter": "content_filter"}
+"""Why a response of OpenAI's Responses is incomplete -> a chat's finish_reason."""
+
 NUMBER = re.compile(rb'"(?:response|content)"\s*:\s*(-?[0-9.eE+-]+)')
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Reading:
     """What a reader needs to know of the request."""
 
@@ -58,12 +61,25 @@ class Reading:
     """The tools are told in the prompt, and called in the text."""
 
 
+def length_of(body: Mapping[str, Any]) -> int:
+    """The tokens that an answer to the call may have, in either dialect."""
+    length: int = body.get("max_tokens") or body.get("max_output_tokens") or sys.maxsize
+    return length
+
+
+def is_response(body: Any) -> bool:
+    """Whether a body holds an answer in OpenAI's Responses, if only that a budget is spent."""
+    answer = _object(body)
+    spent = _object(answer.get("usage")).get("output_tokens")
+    return bool(answer.get("output") or answer.get("incomplete_details") or spent)
+
+
 class ChatReader:
     """The answer to one call."""
 
     def __init__(self, reading: Reading, call: Call, choice: int = 0) -> None:
         self._reading = reading
-        self._max_tokens = call.body.get("max_tokens", sys.maxsize)  # other providers have limits of their own
+        self._max_tokens = length_of(call.body)  # other providers have limits of their own
         offer = reading.offer
         self._thoughts = ThoughtSplitter(reading.think_tags == "untagged") if reading.think_tags != "none" else None
         self._leaks = LeakCatcher(offer.functions, forced=offer.forced) if offer.is_open else None
@@ -74,6 +90,7 @@ class ChatReader:
         self._tools = ToolCallReader(root, reading.used_ids, offer.is_parallel, keeps_ids=not choice)
         self._said: list[str] = []
         self._thought: list[str] = []
+        self._refused: list[str] = []
         self._logprobs: dict[str, Any] | None = None
         self._usage: dict[str, Any] = {}
         self._finish: str | None = None
@@ -90,7 +107,13 @@ class ChatReader:
     @property
     def lacks_call(self) -> bool:
         """Whether the answer is over without the tool call that was asked for."""
-        return self._reading.offer.is_forced and not self._tools and self.finish_reason == "stop"
+        is_over = self.finish_reason == "stop" and not self._refused
+        return self._reading.offer.is_forced and not self._tools and is_over
+
+    @property
+    def has_refused(self) -> bool:
+        """Whether the model says why it gives no answer, in the field for that."""
+        return bool(self._refused)
 
     @property
     def text(self) -> str:
@@ -121,7 +144,11 @@ class ChatReader:
             message = "The model answered without calling the tool that it was told to."
             raise Failure(FailureKind.BROKEN, message, status=502)
         wanted = self._reading.wanted
-        if wanted and not self._tools and (self.finish_reason not in CUT or json_mode.REFUSAL in self.text):
+        if (
+            wanted
+            and not (self._tools or self._refused)
+            and (self.finish_reason not in CUT or json_mode.REFUSAL in self.text)
+        ):
             deltas = _as_json(deltas, json_mode.to_json(self.text, wanted))
         return deltas
 
@@ -141,7 +168,8 @@ class ChatReader:
         prompt = _whole(counted.get("prompt_tokens") or counted.get("input_tokens"))
         completion = _whole(counted.get("completion_tokens") or counted.get("output_tokens"))
         thought = estimate_tokens("".join(self._thought)) if self._thought else 0
-        written = completion or thought + estimate_tokens(self.text) + estimate_tokens(self._tools.text)
+        said = self.text + "".join(self._refused)
+        written = completion or thought + estimate_tokens(said) + estimate_tokens(self._tools.text)
         prompt_details = _object(counted.get("prompt_tokens_details") or counted.get("input_tokens_details"))
         details = _object(counted.get("completion_tokens_details") or counted.get("output_tokens_details"))
         neurons = counted.get("neurons")
@@ -173,10 +201,10 @@ class ChatReader:
         return deltas
 
     def _body(self, body: Any, raw: bytes) -> list[Delta]:
-        if isinstance(body, dict) and body.get("output"):
-            return self._responses(body)
         if isinstance(body, dict) and (body.get("choices") or "response" in body or "tool_calls" in body):
             return self._event(body, raw)
+        if is_response(body):
+            return self._responses(body)
         if isinstance(body, str) and body:
             return self._text(body)
         raise Failure(FailureKind.BROKEN, "Cloudflare answered without an answer.", status=502, is_retryable=True)
@@ -189,27 +217,41 @@ class ChatReader:
         deltas: list[Delta] = self._think(thoughts) if isinstance(thoughts, str) else []
         if content is not None and (content != "" or logprobs):
             deltas += self._text(_string(content, payload), _checked(logprobs) if logprobs else None)
+        if (refusal := message.get("refusal")) and isinstance(refusal, str):
+            deltas += self._refuse(refusal)
         if (calls := message.get("tool_calls")) and not self.is_done and self._reading.offer.choice != "none":
             deltas += self._tools.feed(calls)
         return deltas
 
     def _responses(self, body: dict[str, Any]) -> list[Delta]:
-        """OpenAI's Responses, which gpt-oss falls into at times."""
+        """OpenAI's Responses, which gpt-oss is asked in, or falls into by itself."""
         deltas: list[Delta] = []
         self._count(body.get("usage"))
-        if _object(body.get("incomplete_details")).get("reason") == "max_output_tokens":
-            self._finish = "length"
-        for item in map(_object, body["output"]):
-            if item.get("type") == "function_call":
+        reason = _object(body.get("incomplete_details")).get("reason")
+        self._finish = INCOMPLETE.get(str(reason)) or ("stop" if body.get("status") == "completed" else None)
+        for item in map(_object, _list(body.get("output"))):
+            if item.get("type") == "function_call" and self._reading.offer.choice != "none":
                 deltas += self._tools.feed([item | {"id": item.get("call_id")}])
-            for part in map(_object, item.get("content") or ()):
-                text = part.get("text") or part.get("refusal") or ""
-                deltas += self._think(text) if part.get("type") == "reasoning_text" else self._text(text)
+            for part in map(_object, _list(item.get("content") or item.get("summary"))):
+                deltas += self._part(part)
         return deltas
+
+    def _part(self, part: dict[str, Any]) -> list[Delta]:
+        """A part of an item: its text goes where its type says."""
+        text = part.get("text") or part.get("refusal")
+        if not isinstance(text, str):
+            return []
+        if part.get("type") in ("reasoning_text", "summary_text"):
+            return self._think(text)
+        return self._refuse(text) if part.get("type") == "refusal" else self._text(text)
 
     def _think(self, text: str) -> list[Delta]:
         self._thought.append(text)
         return [Thought(text)]
+
+    def _refuse(self, text: str) -> list[Delta]:
+        self._refused.append(text)
+        return [Refusal(text)]
 
     def _text(self, text: str, logprobs: dict[str, Any] | None = None) -> list[Delta]:
         if self._is_plain:
@@ -269,8 +311,13 @@ class ChatReader:
 
     @property
     def _is_full(self) -> bool:
-        """Whether an answer that tells no reason for its end is as long as it was allowed to be."""
-        return self._finish is None and _whole(self._usage.get("completion_tokens")) >= self._max_tokens
+        """Whether an answer that tells no reason for its end, or has none but thoughts, is as long as it may be.
+
+        Some models call it a good end when all of their budget went into thoughts, hidden ones too.
+        """
+        if self._finish is not None and (self.text.strip() or self._refused):
+            return False
+        return _whole(self._usage.get("completion_tokens") or self._usage.get("output_tokens")) >= self._max_tokens
 
     def _reason(self) -> str:
         """OpenAI's finish_reason: what the model said if it said it truly, else what the answer shows."""
@@ -327,6 +374,10 @@ def _checked(logprobs: Any) -> dict[str, Any] | None:
 
 def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _whole(value: Any) -> int:

@@ -15,7 +15,7 @@ from app.schemas.chat import ChatCompletionRequest
 from app.translators.base import Plan
 from app.translators.chat_reader import ChatReader
 from app.translators.choices import ChoiceStream
-from app.translators.deltas import Delta, Text, Thought, ToolCall, joined
+from app.translators.deltas import Delta, Refusal, Text, Thought, ToolCall, joined
 
 DONE = b"data: [DONE]\n\n"
 
@@ -52,19 +52,23 @@ def to_usage(usage: Usage) -> dict[str, Any]:
 
 
 def _choice(i: int, deltas: Iterable[Delta], finish_reason: str, *, is_legacy: bool) -> dict[str, Any]:
-    content, thoughts, calls, logprobs = [], [], list[dict[str, Any]](), None
+    content, thoughts, refusal, calls, logprobs = [], [], "", list[dict[str, Any]](), None
     for delta in deltas:
         if isinstance(delta, Text):
             content.append(delta.text)
             logprobs = joined(logprobs, delta.logprobs)
         elif isinstance(delta, Thought):
             thoughts.append(delta.text)
+        elif isinstance(delta, Refusal):
+            refusal += delta.text
         elif delta.id is not None:
             function = {"name": delta.name, "arguments": delta.arguments}
             calls.append({"id": delta.id, "type": "function", "function": function})
         else:
             calls[delta.call_index]["function"]["arguments"] += delta.arguments
-    message: dict[str, Any] = {"role": "assistant", "content": "".join(content) or (None if calls else "")}
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(content) or (None if calls or refusal else "")}
+    if refusal:
+        message["refusal"] = refusal
     if thoughts:
         message["reasoning_content"] = "".join(thoughts)
     if calls and is_legacy:
@@ -124,6 +128,8 @@ class ChatStream(ChoiceStream):
             return {"content": delta.text}
         if isinstance(delta, Thought):
             return {"reasoning_content": delta.text}
+        if isinstance(delta, Refusal):
+            return {"refusal": delta.text}
         function = {"arguments": delta.arguments}
         if delta.id is not None:
             function = {"name": delta.name or "", "arguments": delta.arguments}

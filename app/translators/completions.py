@@ -24,7 +24,7 @@ from app.translators.base import Context, Plan, Translator
 from app.translators.chat_reader import ChatReader, Reading
 from app.translators.chat_writer import DONE, LONGEST_PIECE, to_usage
 from app.translators.choices import ChoiceStream
-from app.translators.deltas import Delta, Text
+from app.translators.deltas import Delta, Refusal, Text
 from app.translators.token_ids import to_text
 
 RAW_SHAPES = ("prompt-or-messages", "response-text")
@@ -101,7 +101,7 @@ def from_replies(plan: Plan[CompletionRequest], replies: Sequence[Reply]) -> tup
     choices, usage = [], Usage()
     for i, (reading, call, reply) in enumerate(zip(plan.reading, plan.calls, replies, strict=True)):
         reader = ChatReader(reading, call, i)
-        text = "".join(delta.text for delta in reader.read(reply) if isinstance(delta, Text))
+        text = "".join(delta.text for delta in reader.read(reply) if isinstance(delta, Text | Refusal))
         choices.append(
             {"text": _echo(plan, i) + text, "index": i, "logprobs": None, "finish_reason": reader.finish_reason}
         )
@@ -125,7 +125,7 @@ class CompletionStream(ChoiceStream):
         return self._head + b'],"usage":' + orjson.dumps(to_usage(self.usage)) + b"}\n\n" + DONE
 
     def _write(self, choice: int, deltas: Sequence[Delta]) -> bytes:
-        text = "".join(delta.text for delta in deltas if isinstance(delta, Text))
+        text = "".join(delta.text for delta in deltas if isinstance(delta, Text | Refusal))
         text, self._echoes[choice] = self._echoes[choice] + text, ""
         pieces = (text[start : start + LONGEST_PIECE] for start in range(0, len(text), LONGEST_PIECE))
         return b"".join(self._chunk(choice, piece, None) for piece in pieces)

@@ -16,6 +16,12 @@ class Thought(NamedTuple):
     text: str
 
 
+class Refusal(NamedTuple):
+    """A piece of what the model says in place of an answer that it refuses to give."""
+
+    text: str
+
+
 class ToolCall(NamedTuple):
     """A tool call, or a piece of one: `id` and `name` come with the first piece only."""
 
@@ -25,7 +31,7 @@ class ToolCall(NamedTuple):
     name: str | None = None
 
 
-Delta = Text | Thought | ToolCall
+Delta = Text | Thought | Refusal | ToolCall
 
 
 def joined(logprobs: dict[str, Any] | None, more: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -6,7 +6,6 @@ from OpenAI: a mask shows what to change in white, so whoever makes an ImageEdit
 """
 
 import base64
-from dataclasses import dataclass
 from typing import NoReturn
 
 from app.catalog.pictures import PictureFacts, facts_of
@@ -19,9 +18,10 @@ from app.translators.image_prices import Work
 from app.translators.images import from_replies, to_calls
 from app.translators.sizes import fitted, png_size, shaped_like
 from app.translators.tokens import estimate_tokens
+from app.values import immutable
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ImageEdit:
     """A request with its pictures: PNGs that fit into the model's `input_max_side`."""
 

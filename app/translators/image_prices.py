@@ -2,17 +2,17 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from app.catalog import Price
 from app.translators.sizes import Size
+from app.values import immutable
 
 TILE = 512
 """Pixels a side."""
 MEGAPIXEL = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Work:
     """What one call asks for, as far as usage goes by it."""
 

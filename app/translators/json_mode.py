@@ -5,22 +5,24 @@ client can rely on it whichever model ran.
 """
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema_rs
 import orjson
 
 from app.calls import Failure, FailureKind
 from app.errors import BadRequestError
 from app.translators.sources import asked_source, said_source
+from app.values import immutable
+
+if TYPE_CHECKING:
+    import jsonschema_rs
 
 FENCE = re.compile(r"```(?:json)?\s*\n?(.*?)```", re.DOTALL)
 REFUSAL = "JSON Mode couldn't be met"
 """Cloudflare's docs, Workers AI, JSON Mode: what stands in place of an answer when the schema could not be kept."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Wanted:
     """The JSON that a request asks for."""
 
@@ -136,7 +138,9 @@ def _parsed(text: str) -> list[Any]:
         return []
 
 
-def _validator(schema: Any) -> jsonschema_rs.Validator:
+def _validator(schema: Any) -> "jsonschema_rs.Validator":
+    import jsonschema_rs  # 3 MB, which most servers never need
+
     try:
         return jsonschema_rs.validator_for(schema, retriever=_refuse)
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError, TypeError) as failure:

@@ -1,12 +1,12 @@
 """Gate: lets a call pass if it is to a tool that was offered, and reads the JSON in which models call."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from app.translators.deltas import ToolCall
+from app.values import immutable
 
 CHANNELS = ("analysis", "commentary", "final")
 """Names that gpt-oss writes where a tool's name belongs: they are channels of its harmony format."""
@@ -14,7 +14,7 @@ CHANNELS = ("analysis", "commentary", "final")
 CALL_KEYS = frozenset({"arguments", "parameters", "function", "tool_calls"})
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Gate:
     """What a request said in `tools` and `tool_choice`."""
 

@@ -10,12 +10,12 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from app.translators.deltas import Delta, Text, Thought, ToolCall
+from app.translators.deltas import Text, Thought, ToolCall
 from app.translators.leak_calls import Gate
 from app.translators.leak_scanner import SHORT, Scanner, Wait
 from app.translators.stops import open_end
 
-Parse: TypeAlias = Generator[Delta | None, None, bool]
+Parse: TypeAlias = Generator[Text | Thought | ToolCall | None, None, bool]
 Parser: TypeAlias = Callable[[Scanner, Gate], Parse]
 
 HEADER = re.compile(

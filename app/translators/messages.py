@@ -3,23 +3,25 @@
 Where we differ from Anthropic:
 
 1. Thoughts are answered only where thinking was asked for, signed with a mark that nobody checks.
-2. Tools that Anthropic runs itself, such as a web search, are left out and named as ignored.
+2. Tools that Anthropic runs itself, such as a web search, are left out and named as ignored. Those that clients run
+   and Claude knows by heart, such as `bash_20250124`, are told with the inputs that Anthropic documents.
 3. Answers that shall be JSON come whole, also in a stream.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from app.catalog import Model
 from app.schemas.chat import ChatCompletionRequest
-from app.schemas.messages import MessagesRequest, Tool
+from app.schemas.messages import MessagesRequest
 from app.translators import chat
-from app.translators.base import Context, Picture, Plan, Translator
+from app.translators.base import Context, DocumentsWanted, Picture, Plan, Translator
 from app.translators.chat_again import again
+from app.translators.documents import estimates
 from app.translators.messages_input import to_turns
+from app.translators.messages_tools import ignored_tools, tool_fields
 from app.translators.messages_writer import MessageStream, to_message
 from app.translators.turns import pictures_in
-
-CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 MOST_TOP_K = 50
 """Source: Cloudflare's docs, Workers AI, the native models' schemas."""
@@ -44,7 +46,7 @@ def to_plan(request: MessagesRequest, context: Context) -> Plan[MessagesRequest]
     extra = {"top_k": min(top_k, MOST_TOP_K)} if top_k else {}
     made = chat.to_plan(ChatCompletionRequest(**_fields(request, context.model) | extra), context)
     ignored = [NAMES.get(name, name) for name in made.ignored]
-    ignored += [f"tools[{i}]" for i, tool in enumerate(request.tools or ()) if not _is_client(tool)]
+    ignored += ignored_tools(request)
     ignored += [name for name, value in (request.model_extra or {}).items() if value is not None]
     if request.top_k and not top_k:
         ignored.append("top_k")
@@ -52,9 +54,16 @@ def to_plan(request: MessagesRequest, context: Context) -> Plan[MessagesRequest]
 
 
 def count_tokens(request: MessagesRequest, model: Model) -> int:
-    """The tokens of a request, estimated as they are for an answer. Raises BadRequestError as an answer would."""
+    """The tokens of a request, estimated as they are for an answer. Raises BadRequestError as an answer would.
+
+    Files are taken for what their size speaks of: nobody is asked to read them.
+    """
     urls = {picture.url: picture.url for picture in pictures(request)}
-    plan = to_plan(request, Context(model, request.model, "", 0, urls))
+    context = Context(model, request.model, "", 0, urls)
+    try:
+        plan = to_plan(request, context)
+    except DocumentsWanted as wanted:
+        plan = to_plan(request, replace(context, documents=estimates(wanted.documents)))
     tokens: int = plan.reading.prompt_tokens
     return tokens
 
@@ -76,7 +85,7 @@ def _fields(request: MessagesRequest, model: Model) -> dict[str, Any]:
         "prompt_cache_key": request.prompt_cache_key,
     }
     given = {name: value for name, value in fields.items() if value is not None}
-    return given | _tools(request) | _thinking(request, model)
+    return given | tool_fields(request) | _thinking(request, model)
 
 
 def _format(request: MessagesRequest) -> dict[str, Any] | None:
@@ -84,31 +93,6 @@ def _format(request: MessagesRequest) -> dict[str, Any] | None:
     if wanted and wanted.get("type") == "json_schema" and "schema" in wanted:
         return {"type": "json_schema", "json_schema": {"name": "answer", "schema": wanted["schema"]}}
     return wanted
-
-
-def _tools(request: MessagesRequest) -> dict[str, Any]:
-    tools = [_function(tool) for tool in request.tools or () if _is_client(tool)]
-    if not tools:
-        return {}
-    fields: dict[str, Any] = {"tools": tools}
-    if choice := request.tool_choice:
-        named = {"type": "function", "function": {"name": choice.get("name") or ""}}
-        fields["tool_choice"] = named if choice["type"] == "tool" else CHOICES[choice["type"]]
-        if choice.get("disable_parallel_tool_use"):
-            fields["parallel_tool_calls"] = False
-    return fields
-
-
-def _is_client(tool: Tool) -> bool:
-    """Whether it is described here, and not one that Anthropic knows by its type."""
-    return tool.get("type") in (None, "custom") or tool.get("input_schema") is not None
-
-
-def _function(tool: Tool) -> dict[str, Any]:
-    """Without the marks that only Anthropic understands, and the schema's own address."""
-    schema = {key: value for key, value in (tool.get("input_schema") or {}).items() if key != "$schema"}
-    function = {"name": tool["name"], "description": tool.get("description") or "", "parameters": schema or None}
-    return {"type": "function", "function": function}
 
 
 def _thinking(request: MessagesRequest, model: Model) -> dict[str, Any]:

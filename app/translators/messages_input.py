@@ -3,15 +3,19 @@
 A chat wants the results of tools right behind the calls, and takes nothing but text in them. So of what follows an
 assistant's turn the results come first and all else behind them, in one turn of the user; the pictures of results
 are shown there, under the name of their call. What the system says in the middle stays in its place, as a reminder
-to the user: in front, where chats have it, it would change the beginning that prompt caches know.
+to the user: in front, where chats have it, it would change the beginning that prompt caches know. Documents are parts
+of a kind that only our own chats know, until they are texts.
 """
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
+from app.calls import Document
 from app.errors import BadRequestError
 from app.schemas.messages import Block, Message, MessagesRequest, Source
+from app.translators import documents
+from app.translators.call_ids import CallIds, Made
 from app.translators.sources import asked_source
 
 Turn = dict[str, Any]
@@ -20,6 +24,10 @@ Part = dict[str, Any]
 REMINDER = "<system-reminder>\n{text}\n</system-reminder>"
 SEE_BELOW = "[a picture, shown in the user's next turn]"
 FAILED = "[The tool failed]\n"
+MARKS = {"image_url": "[a picture]", "document": "[a document]"}
+"""Kinds of parts -> what stands for them where only text can."""
+NO_ID = "toolu"
+"""The id of calls, and of results, that have none."""
 
 SYSTEM = ("system", "developer")
 
@@ -38,6 +46,8 @@ def to_turns(request: MessagesRequest) -> list[Turn]:
     for is_assistant, group in groupby(numbered, key=lambda each: each[1]["role"] == "assistant"):
         say = calls.made if is_assistant else calls.answered
         turns += say(group)
+    if not turns:
+        raise BadRequestError("messages must hold something to answer.", param="messages", code="invalid_value")
     return turns
 
 
@@ -45,38 +55,27 @@ class _Calls:
     """The tool calls of a conversation, each under an id of its own, whatever ids the client has given twice."""
 
     def __init__(self) -> None:
-        self._used: set[str] = set()
-        self._now: dict[str, str] = {}
-        """The client's id -> the one sent; of the latest call with it."""
+        self._ids = CallIds()
 
     def made(self, messages: Iterable[tuple[int, Message]]) -> list[Turn]:
-        """The assistant's turns."""
-        return [turn for i, message in messages if (turn := self._made(message, f"messages[{i}]"))]
-
-    def _made(self, message: Message, where: str) -> Turn | None:
-        blocks = _blocks(message.get("content"))
-        calls = [self._call(block, f"{where}.content[{j}]") for j, block in enumerate(blocks) if _is_call(block)]
-        thoughts = "\n".join(filter(None, (block.get("thinking") for block in blocks)))
-        text = _joined(_parts(message, where))
-        if not (calls or thoughts or text):
-            return None
-        turn: Turn = {"role": "assistant", "content": text}
-        return turn | ({"tool_calls": calls} if calls else {}) | ({"reasoning_content": thoughts} if thoughts else {})
-
-    def _call(self, block: Block, where: str) -> dict[str, Any]:
-        given, arguments = block.get("id") or "", block.get("input")
-        self._now[given] = call_id = self._unique(given)
-        if not isinstance(arguments, str):
-            arguments = asked_source({} if arguments is None else arguments, f"{where}.input")
-        return {"id": call_id, "type": "function", "function": {"name": block["name"], "arguments": arguments}}
-
-    def _unique(self, given: str) -> str:
-        call_id, number = given or "toolu", 1
-        while call_id in self._used:
-            number += 1
-            call_id = f"{given or 'toolu'}_{number}"
-        self._used.add(call_id)
-        return call_id
+        """The assistant's turn: Anthropic takes several in a row for one, and results have to stand behind it."""
+        uses: list[tuple[Block, str]] = []
+        thoughts: list[str] = []
+        parts: list[Part] = []
+        for i, message in messages:
+            for j, block in enumerate(_blocks(message.get("content"))):
+                where = f"messages[{i}].content[{j}]"
+                if _is_call(block):
+                    uses.append((block, where))
+                    continue
+                thoughts += filter(None, [block.get("thinking")])
+                parts += _of_block(block, where)
+        turn: Turn = {"role": "assistant", "content": _joined(parts)}
+        ids = self._ids.made([Made(block.get("id") or NO_ID, block["name"] or "") for block, _ in uses])
+        calls = [_call(call_id, block, where) for call_id, (block, where) in zip(ids, uses, strict=True)]
+        turn |= {"tool_calls": calls} if calls else {}
+        turn |= {"reasoning_content": "\n".join(thoughts)} if thoughts else {}
+        return [turn] if turn["content"] or len(turn) > 2 else []
 
     def answered(self, messages: Iterable[tuple[int, Message]]) -> list[Turn]:
         """What comes between two turns of the assistant: the results, then one turn of the user."""
@@ -101,19 +100,26 @@ class _Calls:
         return results + ([{"role": "user", "content": parts}] if parts else [])
 
     def _result(self, block: Block, where: str) -> tuple[Turn, list[Part]]:
-        """The result as text, and the pictures in it."""
-        given = block.get("tool_use_id") or ""
-        call_id = self._now.get(given, given)
+        """The result, which is text but for its documents, and the pictures in it."""
+        given = block.get("tool_use_id") or NO_ID
+        call_id = self._ids.answered(given) or given
         parts = _inside(block.get("content"), where)
-        text = "\n".join(part.get("text", SEE_BELOW) for part in parts)
-        pictures = [part for part in parts if part["type"] != "text"]
+        pictures = [part for part in parts if part["type"] == "image_url"]
+        told = [_text(SEE_BELOW) if part["type"] == "image_url" else part for part in parts]
         if pictures:
             pictures.insert(0, _text(f"[The pictures in the result of the tool call {call_id}]"))
-        return {
-            "role": "tool",
-            "tool_call_id": call_id,
-            "content": FAILED * bool(block.get("is_error")) + text,
-        }, pictures
+        failed = FAILED * bool(block.get("is_error"))
+        content: Any = failed + _joined(told)
+        if any(part["type"] == "document" for part in told):
+            content = [_text(failed), *told]
+        return {"role": "tool", "tool_call_id": call_id, "content": content}, pictures
+
+
+def _call(call_id: str, block: Block, where: str) -> dict[str, Any]:
+    arguments = block.get("input")
+    if not isinstance(arguments, str):
+        arguments = asked_source({} if arguments is None else arguments, f"{where}.input")
+    return {"id": call_id, "type": "function", "function": {"name": block["name"], "arguments": arguments}}
 
 
 def _is_call(block: Block) -> bool:
@@ -126,12 +132,12 @@ def _blocks(content: str | list[Block] | None) -> list[Block]:
 
 def _parts(message: Message, where: str) -> list[Part]:
     blocks = enumerate(_blocks(message.get("content")))
-    return [part for j, block in blocks if not _is_call(block) for part in _of_block(block, f"{where}.content[{j}]")]
+    return [part for j, block in blocks for part in _of_block(block, f"{where}.content[{j}]")]
 
 
 def _joined(parts: Sequence[Part]) -> str:
-    """For turns that take text only: a picture in one of the assistant's leaves its mark."""
-    return "\n".join(part.get("text", "[a picture]") for part in parts)
+    """For turns that take text only: a picture or a file in one of the assistant's leaves its mark."""
+    return "\n".join(part["text"] if part["type"] == "text" else MARKS[part["type"]] for part in parts)
 
 
 def _reminder(message: Message, where: str) -> list[Part]:
@@ -185,14 +191,18 @@ def _image(block: Block, where: str) -> Part:
 
 def _document(block: Block, where: str) -> list[Part]:
     source = _source(block)
-    if source.get("type") == "content":
+    about: dict[str, Any] = {name: block.get(name) or "" for name in ("title", "context")}
+    kind = source.get("type")
+    if given := {"base64": source.get("data"), "url": source.get("url")}.get(str(kind)):
+        document = Document(given, source.get("media_type") or "", param=f"{where}.source", **about)
+        return [{"type": "document", "document": document}]
+    if kind == "content":
         parts = _inside(source.get("content"), f"{where}.source")
-    elif source.get("type") == "text":
+    elif kind == "text":
         parts = [_text(source.get("data") or "")]
     else:
-        raise _unsupported("PDF documents are not supported: send documents as text.", where)
-    about = [f"{name}: {value}" for name in ("title", "context") if (value := block.get(name))]
-    return [_text("\n".join(["<document>", *about])), *parts, _text("</document>")]
+        raise _unsupported("Documents can be sent as base64, by url, or as text or content.", where)
+    return [_text(documents.opening(**about)), *parts, _text(documents.CLOSING)]
 
 
 def _unsupported(message: str, where: str) -> BadRequestError:

@@ -35,7 +35,7 @@ class MessageReader(ChatReader):
 
     def _event(self, event: dict[str, Any], payload: bytes) -> list[Delta]:
         deltas = super()._event(event, payload)
-        for choice in event.get("choices") or ():
+        for choice in (event.get("choices") or ())[:1]:  # nobody has looked at others
             if choice.get("stop_reason") in self._reading.stops:
                 self._told = choice["stop_reason"]
         return deltas

@@ -4,14 +4,13 @@ Each event has an `event:` line, without which Anthropic's clients see nothing. 
 model's first event, so that a client knows that it is heard while a model thinks unseen.
 """
 
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
 from typing_extensions import override
 
-from app.calls import Call, Reply, Usage
+from app.calls import Reply, Usage
 from app.schemas.messages import MessagesRequest
 from app.translators.base import Plan
 from app.translators.choices import ChoiceStream
@@ -35,9 +34,8 @@ def to_message(plan: Plan[MessagesRequest], replies: Sequence[Reply]) -> tuple[d
         continue
     for _ in blocks.close():
         continue
-    content, usage = blocks.content(), reader.usage
-    ending = _ending(reader, plan.calls[0], is_empty=not content)
-    return _head(plan) | {"content": content} | ending | {"usage": to_usage(usage)}, usage
+    usage = reader.usage
+    return _head(plan) | {"content": blocks.content()} | _ending(reader) | {"usage": to_usage(usage)}, usage
 
 
 def to_usage(usage: Usage) -> dict[str, int]:
@@ -77,7 +75,7 @@ class MessageStream(ChoiceStream):
     @override
     def _ending(self, choice: int, finish_reason: str) -> bytes:
         closing = b"".join(map(_line, self._blocks.close()))
-        ending = _ending(self._reader, self._plan.calls[0], is_empty=not self._blocks.content())
+        ending = _ending(self._reader)
         usage = to_usage(self._reader.usage)
         return closing + _line({"type": "message_delta", "delta": ending, "usage": usage})
 
@@ -90,12 +88,12 @@ def _head(plan: Plan[MessagesRequest]) -> dict[str, Any]:
     return {"id": f"msg_{plan.context.id}", "type": "message", "role": "assistant", "model": plan.context.name}
 
 
-def _ending(reader: MessageReader, call: Call, *, is_empty: bool) -> dict[str, Any]:
+def _ending(reader: MessageReader) -> dict[str, Any]:
     reason, sequence = STOP_REASONS[reader.finish_reason], reader.stop_sequence
+    if reader.has_refused and reason == "end_turn":
+        return {"stop_reason": "refusal", "stop_sequence": None}
     if reason == "end_turn" and sequence is not None:
         return {"stop_reason": "stop_sequence", "stop_sequence": sequence}
-    if reason == "end_turn" and is_empty and reader.usage.completion_tokens >= call.body.get("max_tokens", sys.maxsize):
-        reason = "max_tokens"  # all of it went into thoughts, which some models call a good end
     return {"stop_reason": reason, "stop_sequence": None}
 
 

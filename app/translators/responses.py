@@ -6,7 +6,7 @@ named in `x-flarelay-ignored`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,10 +21,12 @@ from app.translators.chat_reader import ChatReader
 from app.translators.choices import ChoiceStream
 from app.translators.deltas import Delta
 from app.translators.responses_input import Conversation, resolved, to_items
+from app.translators.responses_native import can_speak, is_native, is_unheard, to_native
 from app.translators.responses_tools import Toolbox, to_choice, to_toolbox
 from app.translators.responses_writer import ResponseWriter, Wish
 from app.translators.sources import asked_source
 from app.translators.turns import pictures_in
+from app.values import immutable
 
 OWN = frozenset(ResponsesRequest.model_fields) - {"model", "temperature", "top_p", "stream", "parallel_tool_calls"} | {
     "messages", "stream_options", "service_tier", "client_metadata", "context_management", "moderation",
@@ -32,8 +34,14 @@ OWN = frozenset(ResponsesRequest.model_fields) - {"model", "temperature", "top_p
 }  # fmt: skip
 """Fields that a chat has not, or has in another form. All others are passed on as they came."""
 
-UNSUPPORTED = ("n", "functions", "function_call", "prompt", "conversation")
-"""Without them the answer would be another one."""
+UNSUPPORTED = {
+    "n": "There is one answer: leave 'n' out.",
+    "functions": "Functions are offered in 'tools'.",
+    "function_call": "A function is chosen by 'tool_choice'.",
+    "prompt": "Prompt templates are not kept here: send their text in 'instructions' and 'input'.",
+    "conversation": "Conversations are not kept here: go on from a response by 'previous_response_id'.",
+}
+"""Without them the answer would be another one. What to do instead."""
 
 UNHEARD = ("max_tool_calls", "service_tier", "context_management", "moderation")
 """Fields that change nothing here."""
@@ -51,7 +59,7 @@ PARAMS = {
 LOGPROBS = "message.output_text.logprobs"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Exchange:
     """A request, the items it comes to, and the chat that answers it."""
 
@@ -61,6 +69,8 @@ class Exchange:
     chat: ChatCompletionRequest
     box: Toolbox
     ignored: tuple[str, ...] = ()
+    chat_call: Call | None = None
+    """What a call in Responses stands for."""
 
     @property
     def messages(self) -> list[Any]:
@@ -100,7 +110,7 @@ def _check(request: ResponsesRequest) -> None:
         raise _unsupported("background", "Answers can't be made in the background here: leave 'background' out.")
     for field in UNSUPPORTED:
         if extra.get(field) is not None:
-            raise _unsupported(field, f"'{field}' is not supported here.")
+            raise _unsupported(field, UNSUPPORTED[field])
     asked_source(request.model_dump(exclude={"input"}, exclude_none=True), "The request")
     asked_source(request.input, "input")
 
@@ -160,15 +170,25 @@ def to_param(param: str) -> str:
 
 
 def to_plan(exchange: Exchange, context: Context) -> Plan[Exchange]:
-    """The chat's. Raises BadRequestError for what the model can't do, in the chat's terms."""
+    """The chat's one call, in the model's own Responses if that can be; ChatReader reads the answers to both.
+
+    Raises BadRequestError for what the model can't do, in the chat's terms.
+    """
     plan = chat.to_plan(exchange.chat, context)
+    (call,) = plan.calls
     ignored = dict.fromkeys([*exchange.ignored, *map(to_param, plan.ignored)])
-    return Plan(exchange, context, plan.calls, tuple(ignored), plan.reading)
+    if not exchange.request.stream and can_speak(call, context.model):
+        exchange, call = replace(exchange, chat_call=call), to_native(call)
+    return Plan(exchange, context, (call,), tuple(ignored), plan.reading)
 
 
 def again(plan: Plan[Exchange], call: Call, outcome: Reply | Failure) -> Call | None:
-    """As in a chat."""
-    return chat_again.again(replace(plan, request=plan.request.chat), call, outcome)  # type: ignore[arg-type]
+    """As in a chat, which also takes over from a call in Responses that is not understood."""
+    stood_for = plan.request.chat_call if is_native(call) else None
+    if stood_for and is_unheard(outcome):
+        return stood_for
+    as_chat: Plan[Any] = replace(plan, request=plan.request.chat)  # type: ignore[arg-type]
+    return chat_again.again(as_chat, stood_for or call, outcome)
 
 
 def from_replies(plan: Plan[Exchange], replies: Sequence[Reply]) -> tuple[dict[str, Any], Usage]:
@@ -180,10 +200,8 @@ def from_replies(plan: Plan[Exchange], replies: Sequence[Reply]) -> tuple[dict[s
 
 
 def _writer(plan: Plan[Exchange]) -> ResponseWriter:
-    """For the answer to the one call there is."""
-    asked = plan.calls[0].body.get("max_tokens")
-    wish = Wish(plan.request.request, plan.request.box, plan.context.id, plan.context.created, plan.context.name, asked)
-    return ResponseWriter(wish)
+    exchange, context = plan.request, plan.context
+    return ResponseWriter(Wish(exchange.request, exchange.box, context.id, context.created, context.name))
 
 
 class ResponseStream(ChoiceStream):

@@ -3,14 +3,12 @@
 What the model said in one go comes as several items: thoughts, a text, calls. They are one turn of the chat again.
 """
 
-import base64
-import binascii
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from app.errors import BadRequestError
 from app.schemas.responses import Item
+from app.translators.documents import to_document
 from app.translators.responses_tools import Toolbox
 from app.translators.sources import asked_source
 
@@ -25,8 +23,6 @@ PREFIXES = {
     "reasoning": "rs",
 }
 """What the ids of items begin with, as OpenAI's do."""
-
-TEXT_FILE = re.compile(r"data:(?:text/[\w.+-]+|application/json)(?:;charset=[\w-]+)?;base64,", re.IGNORECASE)
 
 
 def kind_of(item: Item) -> str:
@@ -192,24 +188,9 @@ def _part(part: Any, where: str) -> Any:
             return {"type": "image_url", "image_url": {"url": url}}
         case {"type": "input_image", "image_url": {"url": str(url)}}:
             return {"type": "image_url", "image_url": {"url": url}}
-        case {"type": "input_image" | "input_file"}:
-            return {"type": "text", "text": _file(part, where)}
+        case {"type": "input_file"}:
+            return {"type": "document", "document": to_document(part, where)}
+        case {"type": "input_image"}:
+            message = "A picture must come as an image_url: files are not stored here."
+            raise BadRequestError(message, param=where, code="unsupported_content")
     return part
-
-
-def _file(part: Mapping[str, Any], where: str) -> str:
-    """A file's text, if it comes with the request and is one."""
-    source, name = part.get("file_data"), part.get("filename") or "file"
-    if isinstance(source, str) and (head := TEXT_FILE.match(source)):
-        try:
-            text = base64.b64decode(source[head.end() :], validate=True).decode()
-        except (binascii.Error, ValueError) as failure:
-            message = f"{where}.file_data is not UTF-8 text in base64."
-            raise BadRequestError(message, param=f"{where}.file_data", code="invalid_value") from failure
-        return f"[File {name}]\n{text}"
-    raise BadRequestError(
-        f"A part of type '{part['type']}' must hold an image_url, or a text file as a data URI in file_data: files are "
-        "not stored here.",
-        param=where,
-        code="unsupported_content",
-    )

@@ -13,11 +13,12 @@ import orjson
 
 from app.errors import BadRequestError
 from app.schemas.responses import Item
+from app.values import immutable
 
 LONGEST_NAME = 128
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Named:
     """How the client knows a function of the chat."""
 

@@ -15,14 +15,15 @@ import orjson
 from app.calls import Usage
 from app.errors import APIStatusError
 from app.schemas.responses import Item, ResponsesRequest
-from app.translators.deltas import Delta, Text, Thought, ToolCall
+from app.translators.deltas import Delta, Refusal, Text, Thought, ToolCall
 from app.translators.responses_tools import Toolbox, call_item, custom_input
+from app.values import immutable
 
 INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """A chat's finish_reason -> why a response is incomplete."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Wish:
     """What the writer needs to know of a request."""
 
@@ -33,8 +34,6 @@ class Wish:
     """Unix seconds."""
     name: str
     """The model as the caller wrote it."""
-    max_tokens: int | None = None
-    """How long the answer could get."""
 
 
 @dataclass(slots=True)
@@ -43,6 +42,8 @@ class _Open:
 
     item: Item
     index: int
+    part: str = ""
+    """The type of what is said in it; a call has no parts."""
     pieces: list[str] = field(default_factory=list)
     logprobs: list[Any] = field(default_factory=list)
 
@@ -60,9 +61,8 @@ class ResponseWriter:
         self._numbers = 0
         self._items: list[Item] = []
         self._open: _Open | None = None
-        """A message or thoughts."""
+        """A message, a refusal or thoughts."""
         self._calls: dict[int, _Open] = {}
-        self._has_said = False
         self._base = to_response(wish)
         self.response: dict[str, Any] = {}
         """The whole answer, once it is finished."""
@@ -74,15 +74,14 @@ class ResponseWriter:
                 events += self._say(delta)
             elif isinstance(delta, Thought):
                 events += self._think(delta)
+            elif isinstance(delta, Refusal):
+                events += self._refuse(delta)
             else:
                 events += self._call(delta)
         return b"".join(events)
 
     def finish(self, finish_reason: str, usage: Usage) -> bytes:
-        """The end of an answer. One that is nothing but a spent budget is incomplete, whatever the model said of it."""
-        is_spent = self._wish.max_tokens is not None and usage.completion_tokens >= self._wish.max_tokens
-        if finish_reason == "stop" and is_spent and not self._has_said:
-            finish_reason = "length"
+        """The end of an answer."""
         reason = INCOMPLETE.get(finish_reason)
         events = self._begin() + self._close(reason)
         ending: dict[str, Any] = {"status": "completed", "completed_at": self._wish.created}
@@ -104,16 +103,20 @@ class ResponseWriter:
         return [self._event(f"response.{state}", response=self._base) for state in ("created", "in_progress")]
 
     def _say(self, delta: Text) -> list[bytes]:
-        events, message = self._opened("message")
+        events, message = self._opened("output_text")
         entries = [_logprob(entry) for entry in (delta.logprobs or {}).get("content", ())]
         message.pieces.append(delta.text)
         message.logprobs += entries
-        self._has_said = True
         at = self._at(message, content_index=0)
         return [*events, self._event("response.output_text.delta", **at, delta=delta.text, logprobs=entries)]
 
+    def _refuse(self, delta: Refusal) -> list[bytes]:
+        events, message = self._opened("refusal")
+        message.pieces.append(delta.text)
+        return [*events, self._event("response.refusal.delta", **self._at(message, content_index=0), delta=delta.text)]
+
     def _think(self, delta: Thought) -> list[bytes]:
-        events, thoughts = self._opened("reasoning")
+        events, thoughts = self._opened("reasoning_text")
         thoughts.pieces.append(delta.text)
         kind, at = self._thoughts(thoughts)
         return [*events, self._event(f"response.{kind}.delta", **at, delta=delta.text)]
@@ -125,7 +128,6 @@ class ResponseWriter:
             item_id = self._id("ctc" if named.is_custom else "fc")
             call = self._add(call_item(named, item_id, delta.id or item_id))
             self._calls[delta.call_index] = call
-            self._has_said = True
             events.append(self._added(call))
         call = self._calls[delta.call_index]
         call.pieces.append(delta.arguments)
@@ -134,20 +136,20 @@ class ResponseWriter:
             events.append(self._event(event, **self._at(call), delta=delta.arguments))
         return events
 
-    def _opened(self, kind: str) -> tuple[list[bytes], _Open]:
-        """The message or the thoughts that are being written, begun if need be."""
-        if self._open and self._open.item["type"] == kind:
+    def _opened(self, part: str) -> tuple[list[bytes], _Open]:
+        """The item that is being written, begun if it is none of such parts. It has one part only."""
+        if self._open and self._open.part == part:
             return [], self._open
         events = self._shut("completed")
-        prefix, rest = OPENINGS[kind]
+        prefix, kind, rest = OPENINGS[part]
         empty: Item = {"id": self._id(prefix), "type": kind, "status": "in_progress"} | {
             key: list(value) if isinstance(value, list) else value for key, value in rest.items()
         }
-        self._open = self._add(empty)
+        self._open = self._add(empty, part)
         events.append(self._added(self._open))
         if kind == "message":
-            at, part = self._at(self._open, content_index=0), _output_text("", [])
-            events.append(self._event("response.content_part.added", **at, part=part))
+            at = self._at(self._open, content_index=0)
+            events.append(self._event("response.content_part.added", **at, part=_said(self._open)))
         else:
             events.append(self._thought_part("added", self._open))
         return events, self._open
@@ -162,10 +164,11 @@ class ResponseWriter:
         return [*ending(written), self._done(written)]
 
     def _message_done(self, message: _Open) -> list[bytes]:
-        at, part = self._at(message, content_index=0), _output_text(message.text, message.logprobs)
+        at, part = self._at(message, content_index=0), _said(message)
         message.item["content"] = [part]
+        whole = {key: value for key, value in part.items() if key not in ("type", "annotations")}
         return [
-            self._event("response.output_text.done", **at, text=part["text"], logprobs=message.logprobs),
+            self._event(f"response.{message.part}.done", **at, **whole),
             self._event("response.content_part.done", **at, part=part),
         ]
 
@@ -196,7 +199,7 @@ class ResponseWriter:
             is_cut = reason is not None and call is calls[-1] and not self._is_behind(call)
             events += self._call_done(call, "incomplete" if is_cut else "completed")
         if not reason and all(item["type"] == "reasoning" for item in self._items):
-            opening, _ = self._opened("message")
+            opening, _ = self._opened("output_text")
             events += opening + self._shut("completed")
         return events
 
@@ -217,9 +220,9 @@ class ResponseWriter:
             self._done(call),
         ]
 
-    def _add(self, item: Item) -> _Open:
+    def _add(self, item: Item, part: str = "") -> _Open:
         self._items.append(item)
-        return _Open(item, len(self._items) - 1)
+        return _Open(item, len(self._items) - 1, part)
 
     def _added(self, written: _Open) -> bytes:
         return self._event("response.output_item.added", output_index=written.index, item=written.item)
@@ -239,15 +242,19 @@ class ResponseWriter:
         return b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps(data))
 
 
-OPENINGS: dict[str, tuple[str, Item]] = {
-    "message": ("msg", {"role": "assistant", "content": []}),
-    "reasoning": ("rs", {"summary": []}),
+OPENINGS: dict[str, tuple[str, str, Item]] = {
+    "output_text": ("msg", "message", {"role": "assistant", "content": []}),
+    "refusal": ("msg", "message", {"role": "assistant", "content": []}),
+    "reasoning_text": ("rs", "reasoning", {"summary": []}),
 }
-"""Kinds of items -> what their ids begin with, and what they begin as."""
+"""Types of parts -> what the ids of their items begin with, their type, and what else they begin as."""
 
 
-def _output_text(text: str, logprobs: list[Any]) -> dict[str, Any]:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs}
+def _said(message: _Open) -> dict[str, Any]:
+    """What a message says, so far."""
+    if message.part == "refusal":
+        return {"type": "refusal", "refusal": message.text}
+    return {"type": "output_text", "text": message.text, "annotations": [], "logprobs": message.logprobs}
 
 
 def _logprob(entry: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ Joining, stretching and writing sounds is the business of whoever reads `Deliver
 import base64
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -26,6 +26,7 @@ from app.translators.base import Context, Plan, Translator
 from app.translators.sentences import chunks
 from app.translators.tokens import estimate_tokens
 from app.translators.vectors import broken
+from app.values import immutable
 
 ANSWERED = frozenset({"model", "input", "response_format", "speed", "stream_format", "stream"})
 """Fields that are always honoured, by the model or by whoever delivers its sound."""
@@ -43,7 +44,7 @@ ANY_LANGUAGE = frozenset({"", "auto", "multi"})
 """Clients' ways to leave the language to the server."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Delivery:
     """What the sounds of a plan's calls shall become, joined in their order."""
 

@@ -1,11 +1,12 @@
 """How much a model shall think: OpenAI's `reasoning_effort`, and its cousins, in each model's own terms."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from app.catalog import Model, Reasoning
 from app.schemas.chat import ChatCompletionRequest
+from app.values import immutable
 
 COUSINS = ("reasoning", "thinking", "enable_thinking")
 """Other vendors' fields for the same wish; several may stand in one body."""
@@ -16,7 +17,7 @@ ON = "on"
 """The wish to think, as much as the model does by itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Thinking:
     """What a request's wish comes to for one model."""
 

@@ -21,8 +21,12 @@ class _Open:
     call_index: int
     id: str | None = None
     name: str | None = None
-    arguments: str = ""
+    pieces: list[str] = field(default_factory=list)
     is_announced: bool = False
+
+    @property
+    def arguments(self) -> str:
+        return "".join(self.pieces)
 
 
 @dataclass(slots=True)
@@ -61,7 +65,7 @@ class ToolCallReader:
             if not call.is_announced:
                 raise Failure(FailureKind.BROKEN, "The model called a tool without naming it.", status=502)
             if not call.arguments.strip():
-                call.arguments = "{}"
+                call.pieces = ["{}"]
                 deltas.append(ToolCall(call.call_index, "{}"))
         return deltas
 
@@ -90,7 +94,7 @@ class ToolCallReader:
         call = self._call(piece, name, arguments or "")
         call.id = call.id or _string(piece.get("id"))
         call.name = call.name or name
-        call.arguments += arguments or ""
+        call.pieces.append(arguments or "")
         if call.call_index and not self.is_parallel:
             return []
         if call.is_announced:

@@ -1,16 +1,16 @@
 """The tools that a request offers, in the form that a model takes them, and what was asked of their use."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from app.errors import BadRequestError
 from app.schemas.chat import ChatCompletionRequest, Function, Tool
+from app.values import immutable
 
 Schema = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Offer:
     """The tools on offer and the freedom to use them."""
 

@@ -9,12 +9,12 @@ import html
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from app.calls import Sound
 from app.translators.transcripts import Heard, Segment, Word, in_order, joined, joint
 from app.translators.vectors import broken
+from app.values import immutable
 
 PAUSE_SECONDS = 0.8
 SEGMENT_SECONDS = 12
@@ -28,7 +28,7 @@ TAG = re.compile(r"<[^>]*>")
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Place:
     """Where in the recording a piece lies."""
 

@@ -7,13 +7,14 @@ stitching only joins: no word is in two of them.
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Literal, TypeVar
 
 from app.calls import Usage
 from app.catalog.sounds import ListeningFacts
 from app.languages.detect import detect
 from app.translators.base import Plan
+from app.values import immutable
 
 Timed = TypeVar("Timed", "Word", "Segment")
 
@@ -24,7 +25,7 @@ UNSPACED = re.compile(
 """Scripts that are written without spaces: Thai, Lao, Burmese, Khmer, kana, Han, and their punctuation."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Hearing:
     """What was asked for, in the model's terms: a plan's `reading`."""
 
@@ -42,7 +43,7 @@ class Hearing:
     has_segments: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Word:
     text: str
     """Without spaces around it."""
@@ -54,7 +55,7 @@ class Word:
     """It goes on the word before it: no space between them."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Segment:
     """A sentence or so. The numbers are whisper's, and 0 where a model doesn't tell."""
 
@@ -70,7 +71,7 @@ class Segment:
     no_speech_prob: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Heard:
     """What became of one piece."""
 
@@ -84,7 +85,7 @@ class Heard:
     usage: Usage = field(default_factory=Usage)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Transcript:
     """The whole recording."""
 

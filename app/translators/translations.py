@@ -6,7 +6,6 @@ length, whose texts nobody can tell apart.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from app.calls import Call, Reply, Usage
@@ -16,6 +15,7 @@ from app.translators.base import Context, Plan, Translator
 from app.translators.native_usage import usage_in
 from app.translators.tokens import estimate_tokens
 from app.translators.vectors import broken
+from app.values import immutable
 
 Batch = tuple[int, ...]
 """The places of the units that one call translates."""
@@ -31,7 +31,7 @@ class Direction(Protocol):
     def target(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class UnitsRequest:
     """Texts to be translated, each by itself, in one direction."""
 

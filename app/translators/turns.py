@@ -7,6 +7,8 @@ from app.catalog import Model
 from app.errors import BadRequestError
 from app.schemas.chat import ImageURL, Message, Part, ToolCall
 from app.translators.base import Context, Picture
+from app.translators.call_ids import CallIds, Made
+from app.translators.documents import want, with_texts
 from app.translators.sources import asked_source
 from app.translators.tool_emulation import in_text
 
@@ -17,6 +19,9 @@ UNKNOWN_CALL = "000000001"
 
 DATA_URI = re.compile(r"(data:)(?=[a-z]+/[a-z0-9.+-]+;base64,)", re.IGNORECASE)
 WORD_JOINER = "\u2060"
+
+NO_RESULT = "[This call has no result.]"
+"""Templates of the Mistral kind refuse a call without one."""
 
 
 def pictures_in(messages: list[Message]) -> list[Picture]:
@@ -34,8 +39,11 @@ def to_turns(messages: list[Message], context: Context) -> list[Turn]:
 
     Texts are flattened, the system's turns merged into one in front (templates of the Gemma and Mistral kind refuse
     others), null contents filled, and pictures put inline; those that are not in a user's turn get one of their own
-    before the user's next. Raises BadRequestError for what the model can't take.
+    before the user's next. Raises BadRequestError for what the model can't take, and DocumentsWanted for files that are
+    still to be read.
     """
+    if context.documents:
+        messages = with_texts(messages, context.documents)
     system = [text for message in messages if _is_system(message) and (text := _text(message.get("content")))]
     turns = _conversation(messages, context)
     if context.emulates_tools:
@@ -67,33 +75,56 @@ def call_ids(messages: list[Message]) -> frozenset[str]:
 def _conversation(messages: list[Message], context: Context) -> list[Turn]:
     turns: list[Turn] = []
     names: dict[str, str] = {}
-    shown: list[Turn] = []  # pictures of the others' turns: a tool's must stay with the call that it answers
+    ids = CallIds()
+    shown: list[Turn] = []  # what stands in no tool's turn: a result must stay with the call that it answers
     for i, message in enumerate(messages):
         role = message["role"]
         if role in ("user", "assistant"):
             turns += shown
             shown = []
         if role != "assistant":
-            _check_parts(i, message, context)
+            _check_parts(i, messages, context)
         if role == "user":
             turns.append(_user(message, context))
             continue
         if role == "assistant":
             calls = _calls(i, message)
-            names |= {_id(call): call["function"]["name"] for call in calls}
-            turns.append(_assistant(i, message, calls, context.model))
+            made = ids.made([Made(_id(call), call["function"]["name"]) for call in calls])
+            names |= {call_id: call["function"]["name"] for call_id, call in zip(made, calls, strict=True)}
+            turns.append(_assistant(i, message, calls, made, context.model))
         elif not _is_system(message):
-            turns.append(_tool(message, names))
+            turn = _tool(message, names, ids)
+            (turns if turn["role"] == "tool" else shown).append(turn)
         if pictures := [_picture(image, context) for part in _parts(message) if (image := part.get("image_url"))]:
             shown.append({"role": "user", "content": pictures})
-    return turns + shown
+    turns += shown
+    return _with_results(turns) if names else turns
 
 
-def _check_parts(i: int, message: Message, context: Context) -> None:
-    for j, part in enumerate(_parts(message)):
+def _with_results(turns: list[Turn]) -> list[Turn]:
+    """With a result for each call that the conversation has left behind without one."""
+    answered = {turn["tool_call_id"] for turn in turns if turn["role"] == "tool"}
+    complete: list[Turn] = []
+    missing: list[Turn] = []
+    for turn in turns:
+        if turn["role"] != "tool":
+            complete += missing
+            missing = [
+                {"role": "tool", "tool_call_id": call["id"], "name": call["function"]["name"], "content": NO_RESULT}
+                for call in turn.get("tool_calls", ())
+                if call["id"] not in answered
+            ]
+        complete.append(turn)
+    return complete + missing if turns[-1]["role"] == "tool" else complete
+
+
+def _check_parts(i: int, messages: list[Message], context: Context) -> None:
+    for j, part in enumerate(_parts(messages[i])):
         if not part.get("image_url") and _part_text(part) is None:
+            want(messages)
             raise BadRequestError(
-                f"A part of type '{part.get('type')}' can't be sent to '{context.name}': it takes text and pictures.",
+                f"A part of type '{part.get('type')}' can't be sent to '{context.name}': it takes text, "
+                "pictures and files.",
                 param=f"messages[{i}].content[{j}].type",
                 code="unsupported_content",
             )
@@ -113,20 +144,20 @@ def _user(message: Message, context: Context) -> Turn:
     return {"role": "user", "content": content} | _named(message)
 
 
-def _assistant(i: int, message: Message, calls: list[ToolCall], model: Model) -> Turn:
+def _assistant(i: int, message: Message, calls: list[ToolCall], ids: list[str], model: Model) -> Turn:
     text = _text(message.get("content")) or _mask(message.get("refusal") or "")
     turn: Turn = {"role": "assistant", "content": text} | _named(message)
     if calls:
         turn["tool_calls"] = [
             {
-                "id": _id(call),
+                "id": call_id,
                 "type": "function",
                 "function": {
                     "name": call["function"]["name"],
                     "arguments": _arguments(call["function"].get("arguments"), f"messages[{i}].tool_calls[{j}]"),
                 },
             }
-            for j, call in enumerate(calls)
+            for j, (call_id, call) in enumerate(zip(ids, calls, strict=True))
         ]
     thoughts = message.get("reasoning_content") or message.get("reasoning")
     if thoughts and model.input_shape == "chat-completions":
@@ -134,18 +165,16 @@ def _assistant(i: int, message: Message, calls: list[ToolCall], model: Model) ->
     return turn
 
 
-def _tool(message: Message, names: dict[str, str]) -> Turn:
+def _tool(message: Message, names: dict[str, str], ids: CallIds) -> Turn:
     text = _text(message.get("content"))
-    call_id = message.get("tool_call_id") or _id_by_name(message.get("name"), names)
-    name = names.get(call_id)
-    if name is None:  # its call was compacted away, and a result without one is refused
-        return {"role": "user", "content": f"[Result of the tool {message.get('name') or call_id}]\n{text}"}
-    return {"role": "tool", "tool_call_id": call_id, "name": name, "content": text}
-
-
-def _id_by_name(name: str | None, names: dict[str, str]) -> str:
-    """The latest call of that name: the role `function` knows no ids, and some clients of `tool` forget them."""
-    return next((call_id for call_id in reversed(names) if names[call_id] == name), UNKNOWN_CALL)
+    given = message.get("tool_call_id")
+    # the role `function` knows no ids, and some clients of `tool` forget them
+    call_id = None if given else ids.answered_by_name(message.get("name"))
+    call_id = call_id or ids.answered(given or UNKNOWN_CALL)
+    if call_id is None:  # its call was compacted away, and a result without one is refused
+        which = message.get("name") or given or UNKNOWN_CALL
+        return {"role": "user", "content": f"[Result of the tool {which}]\n{text}"}
+    return {"role": "tool", "tool_call_id": call_id, "name": names[call_id], "content": text}
 
 
 def _calls(i: int, message: Message) -> list[ToolCall]:
@@ -203,11 +232,11 @@ def _mask(text: str) -> str:
 
 def _alternating(turns: list[Turn]) -> list[Turn]:
     """Only user and assistant turns, in turn, the user first."""
-    merged: list[Turn] = []
+    said: list[tuple[str, list[str]]] = []
     for turn in turns:
         role = "assistant" if turn["role"] == "assistant" else "user"
-        if merged and merged[-1]["role"] == role:
-            merged[-1]["content"] += "\n\n" + turn["content"]
-        elif merged or role == "user":
-            merged.append({"role": role, "content": turn["content"]})
-    return merged
+        if said and said[-1][0] == role:
+            said[-1][1].append(turn["content"])
+        elif said or role == "user":
+            said.append((role, [turn["content"]]))
+    return [{"role": role, "content": "\n\n".join(texts)} for role, texts in said]

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from app.calls import Account, Failure, FailureKind
+from app.upstream.failure_codes import OF_THE_DAY
 from app.upstream.gateway import is_provider_model
 
 logger = logging.getLogger("flarelay")
@@ -34,8 +35,6 @@ REFUSED = {9106, 9109, 10000}
 """Codes by which Cloudflare refuses a token whatever the request was."""
 OF_THE_GATEWAY = {2001, 2009}
 """Codes of an AI Gateway that does not exist, or does not accept its token."""
-OF_THE_DAY = {3036, 4006}
-"""Codes of the neurons spent. Other quotas are AI Gateway's: for some models, and not until midnight."""
 SPENT_STATUSES = {402, 429}
 """Without a code the words alone would do, and Cloudflare's messages repeat those of callers."""
 
@@ -282,4 +281,5 @@ def _exhausted(parked: Sequence[Parked], now: float) -> Failure:
         "Cloudflare accepts none of the accounts. Their ids and API tokens have to be corrected.",
         status=404 if is_id else 401,
         retry_after_seconds=min(parking.until for parking in parked) - now,
+        account=", ".join(parking.id for parking in parked),
     )

@@ -3,10 +3,9 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import httpx2
@@ -16,9 +15,9 @@ from app import __version__
 from app.calls import Account, Call, Caller, Failure, FailureKind, Origin, Reply
 from app.metrics import Metrics
 from app.upstream.accounts import Accounts
+from app.upstream.detour import Detour
 from app.upstream.failures import classify, classify_event, from_exception
 from app.upstream.gateway import (
-    Address,
     Gateway,
     addressed,
     apart,
@@ -28,7 +27,9 @@ from app.upstream.gateway import (
     told,
     upstream_model,
 )
-from app.upstream.incoming import Events, Raw, failure_in, header_of, loaded, neurons_of, pieces_of, unwrapped
+from app.upstream.incoming import Events, Raw, failure_in, loaded, neurons_of, unwrapped
+from app.upstream.transport import Transport
+from app.upstream.wire import Fields, Request, Response, Through, Timeouts, Wire
 
 logger = logging.getLogger("flarelay")
 
@@ -67,11 +68,6 @@ Send = Callable[[Call, Caller, Account, Gateway | None], Awaitable[T]]
 """One try."""
 
 
-@lru_cache(maxsize=1024)
-def _url(text: str) -> httpx2.URL:
-    return httpx2.URL(text)
-
-
 class WorkersAI:
     """The Workers AI REST API (Cloudflare's docs, Workers AI, REST API)."""
 
@@ -86,23 +82,25 @@ class WorkersAI:
         accounts: Accounts | None = None,
         gateway: Gateway | None = None,
         goes_past_gateway: bool = False,
+        detour: Detour | None = None,
         metrics: Metrics | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`goes_past_gateway`: calls go direct while the gateway is down. `sleep` waits for so many seconds between two
         tries.
         """
-        self._transport = transport
+        self._wire: Wire = transport if isinstance(transport, Transport) else Through(transport)
         self._accounts = accounts or Accounts()
         self._gateway = gateway
         self._goes_past_gateway = goes_past_gateway
+        self._detour = detour or Detour()
         self._metrics = metrics or Metrics()
         self._told: set[str] = set()
         self._deadline_seconds = request_timeout_seconds
         self._max_tries = max_tries
         self._sleep = sleep
-        self._stream_timeout = _timeout(connect_timeout_seconds, idle_timeout_seconds)
-        self._whole_timeout = _timeout(connect_timeout_seconds, request_timeout_seconds)
+        self._stream_timeouts = _timeouts(connect_timeout_seconds, idle_timeout_seconds)
+        self._whole_timeouts = _timeouts(connect_timeout_seconds, request_timeout_seconds)
 
     async def run(self, call: Call, caller: Caller, again: Again = leave_it) -> tuple[Call, Reply]:
         """The call that was answered, and its whole reply. Raises Failure.
@@ -177,6 +175,7 @@ class WorkersAI:
                         outcome = await self._routed(send, call, caller, account)
                     except Failure as caught:
                         self._metrics.upstream_failure(caught.kind, caught.code)
+                        caught.account = account.id
                         tried.add(account.id)
                         if failure is None or caught.is_retryable or not failure.is_retryable:
                             failure = caught  # that one account is spent must not hide that another is only busy
@@ -193,14 +192,25 @@ class WorkersAI:
 
     async def _routed(self, send: Send[T], call: Call, caller: Caller, account: Account) -> T:
         """Through the gateway, if there is one; past it while it is down, if that is wanted."""
-        if self._gateway is None:
+        is_foreign = is_provider_model(call.model)
+        if self._gateway is None or (call.content_type != JSON and not is_foreign):  # files go past it anyway
+            return await send(call, caller, account, self._gateway)
+        can_go_past = self._goes_past_gateway and not is_foreign
+        if can_go_past and self._detour.is_taken(account.id):
             return await send(call, caller, account, None)
         try:
-            return await self._through(self._gateway, send, call, caller, account)
+            outcome = await self._through(self._gateway, send, call, caller, account)
         except Failure as failure:
-            if not self._goes_past_gateway or not is_down(failure) or is_provider_model(call.model):
+            if not is_down(failure):
+                self._detour.end(account.id)
                 raise
+            if not can_go_past:
+                raise
+            self._detour.begin(account.id)
             logger.warning("gateway", extra={"fields": {"reason": failure.message, "code": failure.code}})
+        else:
+            self._detour.end(account.id)
+            return outcome
         return await send(call, caller, account, None)
 
     async def _through(self, gateway: Gateway, send: Send[T], call: Call, caller: Caller, account: Account) -> T:
@@ -222,7 +232,7 @@ class WorkersAI:
 
     async def _run(self, call: Call, caller: Caller, account: Account, gateway: Gateway | None) -> Reply:
         with self._accounts.lease(account):
-            response = await self._post(call, caller, account, gateway, self._whole_timeout)
+            response = await self._post(call, caller, account, gateway, self._whole_timeouts)
             return _reply(response, await _body(response), _origin(account, response, gateway))
 
     async def _open(self, call: Call, caller: Caller, account: Account, gateway: Gateway | None) -> "Events | Reply":
@@ -230,9 +240,9 @@ class WorkersAI:
             return await self._run(call, caller, account, gateway)
         with ExitStack() as held:
             held.enter_context(self._accounts.lease(account))
-            response = await self._post(call, caller, account, gateway, self._stream_timeout)
+            response = await self._post(call, caller, account, gateway, self._stream_timeouts)
             origin = _origin(account, response, gateway)
-            if response.status_code != 200 or b"json" in header_of(response, b"content-type").lower():
+            if response.status != 200 or b"json" in response.header(b"content-type").lower():
                 return _reply(response, await _body(response), origin)
             events = Events(response, origin, held.pop_all().close)
         try:
@@ -243,14 +253,14 @@ class WorkersAI:
         return events
 
     async def _listen(self, call: Call, caller: Caller, account: Account, gateway: Gateway | None) -> "Raw":
-        timeout = self._stream_timeout if call.stream else self._whole_timeout
+        timeout = self._stream_timeouts if call.stream else self._whole_timeouts
         with ExitStack() as held:
             held.enter_context(self._accounts.lease(account))
             response = await self._post(call, caller, account, gateway, timeout)
-            if response.status_code != 200:
-                raise classify(response.status_code, response.headers, await _body(response))
+            if response.status != 200:
+                raise classify(response.status, response.named, await _body(response))
             body = None
-            if b"json" in header_of(response, b"content-type").lower():
+            if b"json" in response.header(b"content-type").lower():
                 body = await _body(response)
                 if failure := failure_in(body):
                     raise failure
@@ -261,12 +271,12 @@ class WorkersAI:
 
     async def _get(self, call: Call, _caller: Caller, account: Account, _gateway: Gateway | None) -> Reply:
         address = addressed(account, call.path, None, {})
-        response = await self._send(_request("GET", address, self._whole_timeout))
+        response = await self._send(Request(address.url, [*COMMON, *address.headers], None, self._whole_timeouts))
         return _reply(response, await _body(response), Origin(account.id))
 
     async def _post(
-        self, call: Call, caller: Caller, account: Account, gateway: Gateway | None, extensions: dict[str, Any]
-    ) -> httpx2.Response:
+        self, call: Call, caller: Caller, account: Account, gateway: Gateway | None, timeouts: Timeouts
+    ) -> Response:
         address = addressed(
             account,
             call.path,
@@ -278,19 +288,19 @@ class WorkersAI:
         )
         if address.is_detour:
             self._tell_once("Files and forms go to Cloudflare past the AI Gateway, which spoils them")
-        headers = [(b"content-type", call.content_type.encode())]
+        headers: Fields = [(b"content-type", call.content_type.encode()), *COMMON, *address.headers]
         if call.affinity:
             headers.append((b"x-session-affinity", call.affinity.encode()))
-        return await self._send(_request("POST", address, extensions, headers, _content(call, gateway)))
+        return await self._send(Request(address.url, headers, _content(call, gateway), timeouts))
 
     def _tell_once(self, text: str) -> None:
         if text not in self._told:
             self._told.add(text)
             logger.info(text)
 
-    async def _send(self, request: httpx2.Request) -> httpx2.Response:
+    async def _send(self, request: Request) -> Response:
         try:
-            return await self._transport.handle_async_request(request)
+            return await self._wire.send(request)
         except httpx2.TransportError as failure:
             raise from_exception(failure) from failure
 
@@ -299,8 +309,8 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _timeout(connect: float, read: float) -> dict[str, Any]:
-    return {"timeout": {"connect": connect, "read": read, "write": read, "pool": connect}}
+def _timeouts(connect: float, read: float) -> Timeouts:
+    return {"connect": connect, "read": read, "write": read, "pool": connect}
 
 
 def _content(call: Call, gateway: Gateway | None) -> bytes:
@@ -313,32 +323,15 @@ def _content(call: Call, gateway: Gateway | None) -> bytes:
         raise Failure(FailureKind.BAD_REQUEST, f"The request can't be sent: {failure}.", status=400) from failure
 
 
-def _request(
-    method: str,
-    address: Address,
-    extensions: dict[str, Any],
-    headers: Sequence[tuple[bytes, bytes]] = (),
-    content: bytes | None = None,
-) -> httpx2.Request:
-    cached_url = _url if "?" not in address.url else _url.__wrapped__  # queries are callers' own, and without end
-    return httpx2.Request(
-        method,
-        cached_url(address.url),
-        headers=[*headers, *COMMON, *address.headers],
-        content=content,
-        extensions=extensions,
-    )
+def _origin(account: Account, response: Response, gateway: Gateway | None) -> Origin:
+    return Origin(account.id, told(response.headers) if gateway else ())
 
 
-def _origin(account: Account, response: httpx2.Response, gateway: Gateway | None) -> Origin:
-    return Origin(account.id, told(response.headers.raw) if gateway else ())
-
-
-def _reply(response: httpx2.Response, body: bytes, origin: Origin) -> Reply:
+def _reply(response: Response, body: bytes, origin: Origin) -> Reply:
     """The reply in a response. Raises Failure if it is one, or nothing that can be read."""
-    if response.status_code != 200:
-        raise classify(response.status_code, response.headers, body)
-    content_type = header_of(response, b"content-type").lower()
+    if response.status != 200:
+        raise classify(response.status, response.named, body)
+    content_type = response.header(b"content-type").lower()
     if content_type.startswith(BINARY):
         return Reply(body, body, neurons_of(response), origin)
     if b"json" not in content_type:
@@ -359,10 +352,10 @@ def _wait_seconds(failure: Failure, tries: int) -> float | None:
     return wait if wait <= LONGEST_WAIT_SECONDS else None
 
 
-async def _body(response: httpx2.Response) -> bytes:
+async def _body(response: Response) -> bytes:
     pieces, size = [], 0
     try:
-        async for piece in pieces_of(response):
+        async for piece in response.stream:
             pieces.append(piece)
             size += len(piece)
             if size > LARGEST_REPLY:

@@ -14,13 +14,10 @@ import httpx2
 
 from app.upstream.alarm import Alarm
 from app.upstream.outgoing import Outgoing
+from app.upstream.wire import Fields, Origin
 
 HIGH_WATER_BYTES = 256 * 1024
 """Unread bytes above which reading stops, so that TCP makes the server wait. Each read takes all there are."""
-
-Fields = list[tuple[bytes, bytes]]
-Origin = tuple[str, bytes, int | None]
-"""Scheme, host and port of a URL; a port of None is the scheme's own."""
 
 
 class Connection(asyncio.Protocol):
@@ -70,7 +67,7 @@ class Connection(asyncio.Protocol):
     def start(self, outgoing: Outgoing) -> None:
         """Send a request, but a large body only with `send`."""
         self._is_idle = False
-        self._is_head_request = outgoing.request.method == "HEAD"
+        self._is_head_request = outgoing.is_head
         self._is_last = outgoing.is_last or self._is_answered  # or there would be two responses to one request
         self._write(outgoing.opening())
 

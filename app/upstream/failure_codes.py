@@ -95,6 +95,10 @@ ADVICE: dict[int, str] = {
 }
 """What Cloudflare's few words mean, and what to set; said after them."""
 
+OF_THE_DAY = {3036, 4006}
+"""Codes of the neurons spent, which are back at 00:00 UTC. Other allowances are money: somebody has to pay, or to raise
+a limit whose window only its owner knows."""
+
 WRAPPERS = {3030, 5006, 8001, 8006, 8007}
 """Codes that say no more than "refused": the words of the message come first."""
 
@@ -113,10 +117,13 @@ NAMES: dict[str, FailureKind] = {
 }
 """The words in `code` or `type` by which other providers, reached through Cloudflare, name a failure."""
 
+DAILY = r"used up your daily|daily free allocation"
+"""In what is said of the neurons."""
+
 TEXTS: tuple[tuple[re.Pattern[str], FailureKind], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), kind)
     for pattern, kind in (
-        (r"used up your daily|daily free allocation", FailureKind.QUOTA),
+        (DAILY, FailureKind.QUOTA),
         (r"no more data centers|capacity temporarily exceeded", FailureKind.CAPACITY),
         (
             r"context (?:length|window)|max context reached|token count exceeds|maximum model length",

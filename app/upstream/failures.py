@@ -10,7 +10,7 @@ import httpx2
 import orjson
 
 from app.calls import Failure, FailureKind
-from app.upstream.failure_codes import ADVICE, CODES, NAMES, RETRYABLE, STATUSES, TEXTS, WRAPPERS
+from app.upstream.failure_codes import ADVICE, CODES, DAILY, NAMES, OF_THE_DAY, RETRYABLE, STATUSES, TEXTS, WRAPPERS
 
 MAX_MESSAGE_CHARACTERS = 1000
 MAX_TEXT_CHARACTERS = 20_000
@@ -36,6 +36,8 @@ SENTENCES: dict[FailureKind, str] = {
     FailureKind.SERVER: "Cloudflare failed to answer the request.",
 }
 """Said where Cloudflare's own words are missing or unfit."""
+UNPAID = "The allowance for this model is used up."
+"""In place of the first, where it is not the neurons of the day."""
 
 CHANNEL_KILLERS = (
     # One API, monitor/manage.go
@@ -64,7 +66,7 @@ def classify(status: int, headers: Mapping[str, str], body: Any, *, now: datetim
     `body` is the raw bytes or the parsed JSON value, in any of the forms Cloudflare, its gateway or a provider uses;
     `headers` are case-insensitive or in lower case. `prompt_tokens` is the prompt alone where the text gives it, and
     otherwise the total that was asked for (prompt and answer). `retry_after_seconds` is the `Retry-After` header, and
-    for a spent quota the time left until 00:00 UTC; `now` (aware) is for tests. Never raises.
+    for the neurons of the day the time left until 00:00 UTC; `now` (aware) is for tests. Never raises.
     """
     now = now or datetime.now(UTC)
     payload = _parse(body) if isinstance(body, bytes | bytearray | memoryview) else body
@@ -75,13 +77,15 @@ def classify(status: int, headers: Mapping[str, str], body: Any, *, now: datetim
         report = _read(payload)
         kind = _kind(report, status if status >= 400 else report.status)
     is_context = kind is FailureKind.CONTEXT_LENGTH
+    is_daily = kind is FailureKind.QUOTA and _is_daily(report)
+    sentence = UNPAID if kind is FailureKind.QUOTA and not is_daily else SENTENCES[kind]
     return Failure(
         kind,
-        _advised(_clean(report.message), report.code) or SENTENCES[kind],
+        _advised(_clean(report.message), report.code) or sentence,
         status=status,
         code=report.code,
         param=report.param or (_field(report.message) if kind is FailureKind.BAD_REQUEST else None),
-        retry_after_seconds=_until_midnight(now) if kind is FailureKind.QUOTA else _retry_after(headers, now),
+        retry_after_seconds=_until_midnight(now) if is_daily else _retry_after(headers, now),
         context_window=_number(report.message, _WINDOW) if is_context else None,
         prompt_tokens=_number(report.message, _PROMPT, _TOTAL) if is_context else None,
         request_id=report.request_id or headers.get("cf-ai-req-id") or headers.get("cf-ray"),
@@ -228,6 +232,13 @@ def _kind(report: _Report, status: int) -> FailureKind:
         return meant
     said = next((kind for pattern, kind in TEXTS if pattern.search(report.message)), None)
     return report.kind or said or meant or STATUSES.get(status) or _kind_of_status(status)
+
+
+def _is_daily(report: _Report) -> bool:
+    """Whether the allowance that is spent is that of the day. Only a code that says nothing else leaves it to words."""
+    if CODES.get(report.code or 0) is FailureKind.QUOTA:
+        return report.code in OF_THE_DAY
+    return re.search(DAILY, report.message, re.IGNORECASE) is not None
 
 
 def _kind_of_status(status: int) -> FailureKind:

@@ -9,6 +9,7 @@ import orjson
 from app.calls import NOWHERE, Failure, FailureKind, Origin
 from app.upstream.events import EventDecoder
 from app.upstream.failures import classify_event, from_exception
+from app.upstream.wire import Response
 
 
 def _nothing() -> None:
@@ -18,21 +19,19 @@ def _nothing() -> None:
 class Raw:
     """An answer as it came: JSON whole, in `body`; events and binaries piece by piece, by iteration."""
 
-    def __init__(
-        self, response: httpx2.Response, origin: Origin = NOWHERE, release: Callable[[], None] = _nothing
-    ) -> None:
+    def __init__(self, response: Response, origin: Origin = NOWHERE, release: Callable[[], None] = _nothing) -> None:
         """`release` is called when the answer is over, at least once."""
         self._response = response
         self._release = release
         self.origin = origin
-        self.content_type = header_of(response, b"content-type")
+        self.content_type = response.header(b"content-type")
         self.neurons = neurons_of(response)
         self.body: bytes | None = None
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
         """Raises Failure."""
         try:
-            async for piece in pieces_of(self._response):
+            async for piece in self._response.stream:
                 yield piece
         except httpx2.TransportError as failure:
             raise from_exception(failure) from failure
@@ -47,14 +46,12 @@ class Raw:
 class Events:
     """The events of one answer, in the batches that they arrive in. Raises Failure, also for one told in an event."""
 
-    def __init__(
-        self, response: httpx2.Response, origin: Origin = NOWHERE, release: Callable[[], None] = _nothing
-    ) -> None:
+    def __init__(self, response: Response, origin: Origin = NOWHERE, release: Callable[[], None] = _nothing) -> None:
         """`release` is called when the answer is over, at least once."""
         self._response = response
         self._release = release
         self.origin = origin
-        self._pieces = aiter(pieces_of(response))
+        self._pieces = aiter(response.stream)
         self._decoder = EventDecoder()
         self._failure: Failure | None = None
         self._is_over = False
@@ -76,6 +73,7 @@ class Events:
                 return events
         if self._failure:
             failure, self._failure = self._failure, None
+            failure.account = self.origin.account
             raise failure
         raise StopAsyncIteration
 
@@ -136,17 +134,9 @@ def unwrapped(value: Any) -> Any:
     return value
 
 
-def pieces_of(response: httpx2.Response) -> httpx2.AsyncByteStream:
-    assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 - what an async transport gives
-    return response.stream
-
-
-def header_of(response: httpx2.Response, name: bytes) -> bytes:
-    return next((value for key, value in response.headers.raw if key.lower() == name), b"")
-
-
-def neurons_of(response: httpx2.Response) -> float | None:
+def neurons_of(response: Response) -> float | None:
+    told = response.header(b"cf-ai-neurons")
     try:
-        return float(header_of(response, b"cf-ai-neurons"))
+        return float(told) if told else None
     except ValueError:
         return None

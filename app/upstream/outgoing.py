@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import httpx2
 
+from app.upstream.wire import Request, Target
+
 PIECE_BYTES = 64 * 1024
 """Bodies above this size are sent piece by piece, as the server takes them."""
 
@@ -17,14 +19,25 @@ Fields = dict[bytes, bytes]
 class Outgoing(NamedTuple):
     """A request in bytes; its body may still be to come."""
 
-    request: httpx2.Request
     head: bytes
     body: bytes | None
-    """None: it is in the request's stream."""
-    length: int | None
+    """None: it is in the stream."""
+    stream: object = None
+    length: int | None = None
     """Of a body in the stream; None: it is sent in chunks."""
-    is_last: bool
+    is_head: bool = False
+    """Its response has no body, whatever that says."""
+    is_last: bool = False
     """It asks the server to close the connection afterwards."""
+
+    @classmethod
+    def of(cls, request: Request, target: Target) -> "Outgoing":
+        """A request of our own making. Raises LocalProtocolError if what a server would read is not this one alone."""
+        lines = [b"%b %b HTTP/1.1" % (request.method.encode(), target.path), b"Host: %b" % target.host]
+        lines += [b"%b: %b" % field for field in request.headers]
+        if request.content is not None:
+            lines.append(b"Content-Length: %d" % len(request.content))
+        return cls(_head(lines), request.content or b"")
 
     @classmethod
     def from_request(cls, request: httpx2.Request) -> "Outgoing":
@@ -45,9 +58,9 @@ class Outgoing(NamedTuple):
         if isinstance(request.stream, httpx2.ByteStream):
             body = _whole_body(request, fields, lines)
         else:
-            length = _streamed_length(request, fields, lines)
+            length = _streamed_length(fields, lines)
         is_last = b"connection" in fields and b"close" in fields[b"connection"].lower()
-        return cls(request, _head(request, lines), body, length, is_last)
+        return cls(_head(lines), body, request.stream, length, request.method == "HEAD", is_last)
 
     @property
     def is_small(self) -> bool:
@@ -63,7 +76,7 @@ class Outgoing(NamedTuple):
 
     async def _streamed(self) -> AsyncGenerator[bytes | memoryview, None]:
         left = self.length
-        async with _iterated(self.request.stream) as pieces:
+        async with _iterated(self.stream) as pieces:
             async for piece in pieces:
                 if left is None:
                     if piece:  # an empty chunk would be the last
@@ -71,12 +84,12 @@ class Outgoing(NamedTuple):
                 else:
                     left -= len(piece)
                     if left < 0:
-                        raise _refusal(self.request, "The body is longer than its Content-Length")
+                        raise _refusal("The body is longer than its Content-Length")
                     yield piece
         if left is None:
             yield LAST_CHUNK
         elif left:
-            raise _refusal(self.request, "The body is shorter than its Content-Length")
+            raise _refusal("The body is shorter than its Content-Length")
 
 
 async def _slices(body: bytes) -> AsyncGenerator[bytes | memoryview, None]:
@@ -102,47 +115,47 @@ def _whole_body(request: httpx2.Request, fields: Fields, lines: list[bytes]) -> 
     """The body as it is to be sent; adds the Content-Length if the request has none."""
     body = request.read()
     if b"transfer-encoding" in fields:
-        _check_coding(request, fields)
+        _check_coding(fields)
         return (_chunk(body) if body else b"") + LAST_CHUNK
     length = b"%d" % len(body)
     if fields.get(b"content-length", length) != length:
-        raise _refusal(request, "The body has another length than its Content-Length")
+        raise _refusal("The body has another length than its Content-Length")
     if body and b"content-length" not in fields:
         lines.append(b"Content-Length: %b" % length)
     return body
 
 
-def _streamed_length(request: httpx2.Request, fields: Fields, lines: list[bytes]) -> int | None:
+def _streamed_length(fields: Fields, lines: list[bytes]) -> int | None:
     """The length that the request gives; without one adds the Transfer-Encoding if the request has none."""
     if b"transfer-encoding" in fields:
-        _check_coding(request, fields)
+        _check_coding(fields)
         return None
     length = fields.get(b"content-length")
     if length is None:
         lines.append(b"Transfer-Encoding: chunked")
         return None
     if not length.isdigit():
-        raise _refusal(request, "The Content-Length is not a number")
+        raise _refusal("The Content-Length is not a number")
     return int(length)
 
 
 def _check_repeated(request: httpx2.Request) -> None:
     names = [name.lower() for name, _ in request.headers.raw]
     if any(names.count(name) > 1 for name in (b"content-length", b"transfer-encoding", b"host")):
-        raise _refusal(request, "A header is repeated that may be there only once")
+        raise _refusal("A header is repeated that may be there only once")
 
 
-def _check_coding(request: httpx2.Request, fields: Fields) -> None:
+def _check_coding(fields: Fields) -> None:
     if b"content-length" in fields or fields[b"transfer-encoding"].lower() != b"chunked":
-        raise _refusal(request, "The request has to have either a Content-Length or Transfer-Encoding: chunked")
+        raise _refusal("The request has to have either a Content-Length or Transfer-Encoding: chunked")
 
 
-def _head(request: httpx2.Request, lines: list[bytes]) -> bytes:
+def _head(lines: list[bytes]) -> bytes:
     """The lines as one, if each is still one line when they are put together."""
     head = b"\r\n".join([*lines, b"", b""])
     ends = len(lines) + 1
     if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head or lines[0].count(b" ") != 2:
-        raise _refusal(request, "A line break, a NUL or a space stands where it would change the request's meaning")
+        raise _refusal("A line break, a NUL or a space stands where it would change the request's meaning")
     return head
 
 
@@ -150,5 +163,5 @@ def _chunk(piece: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
-def _refusal(request: httpx2.Request, message: str) -> httpx2.LocalProtocolError:
-    return httpx2.LocalProtocolError(message, request=request)
+def _refusal(message: str) -> httpx2.LocalProtocolError:
+    return httpx2.LocalProtocolError(message)

@@ -16,9 +16,10 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 
-from app.upstream.connection import Connection, Origin
+from app.upstream.connection import Connection
 from app.upstream.dial import dial
 from app.upstream.outgoing import Outgoing
+from app.upstream.wire import Origin, Request, Response, Timeouts, parsed, target_of
 
 PORTS = {"http": 80, "https": 443}
 
@@ -52,18 +53,32 @@ class Transport(httpx2.AsyncBaseTransport):
         Raises UnsupportedProtocol, LocalProtocolError, ConnectTimeout, ConnectError, WriteTimeout, WriteError,
         ReadTimeout, ReadError, RemoteProtocolError, each with its request, and RuntimeError once closed.
         """
+        try:
+            origin, outgoing = target_of(request.url).origin, Outgoing.from_request(request)
+            response = await self._send(origin, outgoing, request.extensions.get("timeout") or {}, request)
+        except httpx2.RequestError as failure:
+            failure.request = request
+            raise
+        return httpx2.Response(response.status, headers=response.headers, stream=response.stream, request=request)
+
+    async def send(self, request: Request) -> Response:
+        """As Wire's. Raises what `handle_async_request` does, without the request."""
+        target = parsed(request.url)
+        return await self._send(target.origin, Outgoing.of(request, target), request.timeouts)
+
+    async def _send(
+        self, origin: Origin, outgoing: Outgoing, timeouts: Timeouts, request: httpx2.Request | None = None
+    ) -> Response:
         if self._is_closed:
             raise RuntimeError("The transport is closed")
-        origin = _origin(request)
-        outgoing = Outgoing.from_request(request)
         connection = self._take(origin)
         if connection is not None:
             try:
-                return await self._exchange(connection, outgoing)
+                return await self._exchange(connection, outgoing, timeouts, request)
             except (httpx2.NetworkError, httpx2.RemoteProtocolError):
                 if not connection.is_unanswered or outgoing.body is None:
                     raise
-        return await self._exchange(await self._connect(origin, request), outgoing)
+        return await self._exchange(await self._connect(origin, timeouts), outgoing, timeouts, request)
 
     async def aclose(self) -> None:
         """Close the idle connections and take no more requests. Responses in progress may be read to their end."""
@@ -74,9 +89,10 @@ class Transport(httpx2.AsyncBaseTransport):
         for connection in idle:
             await connection.gone
 
-    async def _exchange(self, connection: Connection, outgoing: Outgoing) -> httpx2.Response:
-        request = outgoing.request
-        timeouts = _timeouts(request)
+    async def _exchange(
+        self, connection: Connection, outgoing: Outgoing, timeouts: Timeouts, request: httpx2.Request | None
+    ) -> Response:
+        """`request`: what errors are to name."""
         read_timeout = timeouts.get("read")
         try:
             if outgoing.is_small:
@@ -84,14 +100,11 @@ class Transport(httpx2.AsyncBaseTransport):
             else:
                 await connection.send(outgoing, timeouts.get("write"))
             await connection.receive_head(read_timeout)
-        except BaseException as failure:
+        except BaseException:
             connection.close()
-            if isinstance(failure, httpx2.RequestError):
-                failure.request = request
             raise
         status, headers = connection.status, connection.headers  # the stream may give the connection back at once
-        stream = ResponseStream(connection, request, read_timeout, self._release)
-        return httpx2.Response(status, headers=headers, stream=stream, request=request)
+        return Response(status, headers, ResponseStream(connection, request, read_timeout, self._release))
 
     def _take(self, origin: Origin) -> Connection | None:
         """The idle connection that was used last, which is the most likely to be still open."""
@@ -111,17 +124,17 @@ class Transport(httpx2.AsyncBaseTransport):
     def _forget(self, connection: Connection) -> None:
         self._idle.get(connection.origin, {}).pop(connection, None)
 
-    async def _connect(self, origin: Origin, request: httpx2.Request) -> Connection:
+    async def _connect(self, origin: Origin, timeouts: Timeouts) -> Connection:
         connection = Connection(origin, self._max_header_bytes, self._forget)
         try:
-            async with asyncio.timeout(_timeouts(request).get("connect")):
+            async with asyncio.timeout(timeouts.get("connect")):
                 await self._open(connection)
         except BaseException as failure:
             connection.close()  # it may have come about all the same
             if isinstance(failure, TimeoutError):
-                raise httpx2.ConnectTimeout("The server could not be reached in time", request=request) from failure
+                raise httpx2.ConnectTimeout("The server could not be reached in time") from failure
             if isinstance(failure, (OSError, UnicodeError)):  # UnicodeError: a host name that DNS can't hold
-                raise httpx2.ConnectError(str(failure) or type(failure).__name__, request=request) from failure
+                raise httpx2.ConnectError(str(failure) or type(failure).__name__) from failure
             raise
         return connection
 
@@ -146,7 +159,7 @@ class ResponseStream(httpx2.AsyncByteStream):
     def __init__(
         self,
         connection: Connection,
-        request: httpx2.Request,
+        request: httpx2.Request | None,
         timeout_seconds: float | None,
         release: Callable[[Connection], None],
     ) -> None:
@@ -193,7 +206,7 @@ class ResponseStream(httpx2.AsyncByteStream):
         except BaseException as failure:
             connection.close()
             await self.aclose()
-            if isinstance(failure, httpx2.RequestError):
+            if isinstance(failure, httpx2.RequestError) and self._request:
                 failure.request = self._request
             raise
         if connection.is_complete:
@@ -224,7 +237,7 @@ class EnvironmentTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """As Transport's."""
-        origin = _origin(request)
+        origin = target_of(request.url).origin
         transport = self._transports.get(origin)
         if transport is None:
             transport = self._transports[origin] = self._choose(request.url)
@@ -250,17 +263,6 @@ def make_transport() -> httpx2.AsyncBaseTransport:
     """Our transport; where the environment names a proxy, one that uses httpx's own for that."""
     proxies = {scheme: url for scheme, url in getproxies().items() if scheme in ("http", "https", "all")}
     return EnvironmentTransport(proxies) if proxies else Transport()
-
-
-def _origin(request: httpx2.Request) -> Origin:
-    url = request.url
-    if url.scheme not in PORTS or not url.raw_host:
-        raise httpx2.UnsupportedProtocol("The URL of a request has to begin with http:// or https://", request=request)
-    return url.scheme, url.raw_host, url.port
-
-
-def _timeouts(request: httpx2.Request) -> Mapping[str, float | None]:
-    return request.extensions.get("timeout") or {}
 
 
 def _default_ssl_context() -> ssl.SSLContext:

@@ -4,7 +4,7 @@ from typing import Any
 import orjson
 import pytest
 
-from app.catalog.models import MODEL_ID, Alias, Catalog, Model, Price, Quirks, Reasoning
+from app.catalog.models import MODEL_ID, MOST_RESOLVED, Alias, Catalog, Model, Price, Quirks, Reasoning
 from app.errors import ModelNotFoundError
 
 CATALOG = Catalog.load()
@@ -270,6 +270,7 @@ def test_a_model_of_another_provider_is_reached_through_a_gateway() -> None:
 def test_a_chat_model_of_cloudflares_may_be_named_as_the_gateway_does() -> None:
     catalog = Catalog.load(is_foreign=of_others, has_gateway=True)
     native = catalog.resolve("@cf/meta/llama-3.3-70b-instruct-fp8-fast")
+    assert not catalog.resolve("workers-ai/@cf/openai/gpt-oss-20b").quirks.speaks_responses
     model = catalog.resolve(f"workers-ai/{native.id}")
     assert (model.id, model.input_shape, model.output_shape, model.is_foreign) == (
         *(f"workers-ai/{native.id}", "chat-completions", "openai-choices", False),
@@ -284,3 +285,11 @@ def test_a_chat_model_of_cloudflares_may_be_named_as_the_gateway_does() -> None:
 def test_without_a_gateway_it_is_said_what_to_set(name: str) -> None:
     with pytest.raises(ModelNotFoundError, match="AI_GATEWAY_ID is not set"):
         Catalog.load(is_foreign=of_others).resolve(name)
+
+
+def test_names_that_callers_invent_are_forgotten_again() -> None:
+    catalog = Catalog.load()
+    known = catalog.resolve("gpt-4o")
+    for number in range(2 * MOST_RESOLVED):
+        assert catalog.resolve(f"@cf/some/model-{number}").id == f"@cf/some/model-{number}"
+    assert catalog.resolve("gpt-4o") == known

@@ -10,7 +10,7 @@ from app.emulator.gateway import KNOWN, GatewayOptions, Gateways, entry_of
 from app.emulator.options import Options
 from app.emulator.replies import Reply
 from app.emulator.requests import ReceivedRequest
-from tests.emulator.asking import BGE, CHAT, FLUX, FLUX_2, HELLO, NATIVE, Asker, asking, events, scripted
+from tests.emulator.asking import BGE, CHAT, FLUX, FLUX_2, GPT_OSS, HELLO, NATIVE, Asker, asking, events, scripted
 
 pytestmark = pytest.mark.anyio
 
@@ -265,6 +265,7 @@ async def test_a_script_may_ask_for_every_refusal(ask: Asker, code: int) -> None
     [
         (f"run/{BGE}", {"text": '!emulate {"error":{"code":2017,"status":422,"message":"No"}}'}, 422, 2017),
         (f"run/{NATIVE}", {"prompt": 'Hi\n!emulate {"error":{"code":2003}}'}, 429, 2003),
+        (f"run/{GPT_OSS}", {"input": scripted(error={"code": 2003})}, 429, 2003),
     ],
 )
 async def test_wherever_the_script_stands(ask: Asker, path: str, body: Any, status: int, code: int) -> None:

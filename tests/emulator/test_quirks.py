@@ -45,6 +45,7 @@ ASKED: list[tuple[str, dict[str, Any]]] = [
     (GPT_OSS, {"messages": scripted(tool_calls=CALLS)}),
     (GPT_OSS, {"messages": scripted(tokens=9, reasoning=""), "max_tokens": 2}),
     (GPT_OSS, {"messages": scripted(), **REQUIRED}),
+    (GPT_OSS, {"input": "Hello"}),
     (CHAT, {"messages": scripted(error={"code": 3040})}),
     (RETIRED, {"messages": scripted(text="One")}),
     (GUARD, {"messages": [{"role": "user", "content": "Hello"}]}),

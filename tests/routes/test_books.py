@@ -30,6 +30,11 @@ def test_each_account_has_its_part_of_the_calls(accounts: tuple[str, ...], expec
     assert [each._replace(neurons=round(each.neurons, 9)) for each in found] == expected
 
 
+def test_where_calls_did_not_cost_the_same_each_account_has_its_own() -> None:
+    found = [*entries("key", ("b", "a", "b"), "m", Usage(neurons=6, is_priced=True), (1.5, 4.0, 0.5))]
+    assert found == [Entry("key", "b", "m", 2.0, True, calls=2), Entry("key", "a", "m", 4.0, True)]
+
+
 @pytest.mark.parametrize("calls", range(1, 12))
 def test_nothing_is_lost(calls: int) -> None:
     found = [*entries("key", [f"account{turn % 3}" for turn in range(calls)], "m", USAGE)]

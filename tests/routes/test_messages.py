@@ -1,6 +1,8 @@
 """Anthropic's Messages over HTTP: its answers, its stream of events and its failures."""
 
+import json
 import re
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx2
@@ -9,10 +11,26 @@ from starlette.types import Receive, Scope, Send
 
 from app.calls import Failure, FailureKind
 from app.errors import APIStatusError, InternalServerError
+from app.main import create_app
 from app.routes.messages import Refusals, status_of
 from app.routes.record import Record
 from app.upstream.answers import to_error
-from tests.serving import CHAT, HYBRID, KEY, NATIVE, NO_TLS, UNLISTED, Cloudflare, asked, connected, flarelay, scripted
+from tests.serving import (
+    ACCOUNT,
+    CHAT,
+    HYBRID,
+    KEY,
+    NATIVE,
+    NO_TLS,
+    TOKEN,
+    UNLISTED,
+    Cloudflare,
+    asked,
+    connected,
+    flarelay,
+    scripted,
+    settings,
+)
 from tests.translators.test_messages import message_of, told
 
 TOOL = {"name": "look", "description": "Looks", "input_schema": {"type": "object", "properties": {}}}
@@ -23,6 +41,7 @@ TYPES = {
     405: "invalid_request_error",
     413: "request_too_large",
     429: "rate_limit_error",
+    500: "api_error",
     502: "api_error",
     529: "overloaded_error",
 }
@@ -110,11 +129,11 @@ def test_a_body_that_is_no_json_is_refused(http: httpx2.Client) -> None:
     assert "not valid JSON" in refused(http.post("/v1/messages", content=b"{"), 400)
 
 
-def test_pdf_documents_are_refused_in_words(http: httpx2.Client) -> None:
-    source = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}
+def test_documents_that_can_not_be_read_are_refused_in_words(http: httpx2.Client) -> None:
+    source = {"type": "base64", "media_type": "application/pdf", "data": "bm8gcGRm"}
     turn = {"role": "user", "content": [{"type": "document", "source": source}]}
     response = http.post("/v1/messages", json={"model": CHAT, "max_tokens": 9, "messages": [turn]})
-    assert "PDF documents are not supported" in refused(response, 400)
+    assert refused(response, 400) == "The document could not be read: Invalid PDF structure."
 
 
 def test_unknown_paths_and_methods_are_refused_in_the_same_shape(http: httpx2.Client) -> None:
@@ -242,3 +261,128 @@ async def test_a_failure_after_the_headers_breaks_the_connection() -> None:
 
     with pytest.raises(InternalServerError, match="late"):
         await Refusals(fail)({"type": "http", "record": record}, nothing, nothing)
+
+
+class Stumbling(httpx2.AsyncByteStream):
+    """A stream that fails as nobody foresaw, once its first event was read."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b'data: {"choices":[{"index":0,"delta":{"content":"Hel"}}]}\n\n'
+        raise ZeroDivisionError("a detail")
+
+
+async def posted(answer: Callable[[httpx2.Request], httpx2.Response], body: Any, path: str = "") -> httpx2.Response:
+    """What a server answers whose Cloudflare does just this."""
+    account: dict[str, Any] = {"cloudflare_account_id": ACCOUNT, "cloudflare_api_token": TOKEN}
+    app = create_app(settings(**account), transport=httpx2.MockTransport(answer))
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://server") as client:
+        return await client.post(f"/v1/messages{path}", json=body)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_nobody_foresaw_is_told_in_the_same_shape(stream: bool, caplog: pytest.LogCaptureFixture) -> None:
+    def stumble(request: httpx2.Request) -> httpx2.Response:
+        raise ZeroDivisionError("a detail")
+
+    message = refused(await posted(stumble, asked("Hi", CHAT, stream=stream)), 500)
+    assert message == "The server failed. Its log has the reason under the request's id."
+    assert "crash" in [record.message for record in caplog.records]
+
+
+@pytest.mark.anyio
+async def test_a_stream_that_breaks_as_nobody_foresaw_ends_with_an_error_event(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def stumble(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Stumbling())
+
+    response = await posted(stumble, asked("Hi", CHAT, stream=True))
+    assert response.status_code == 200
+    *events, last = told(response.content)
+    assert [event["type"] for event in events] == [
+        "message_start", "ping", "content_block_start", "content_block_delta"
+    ]  # fmt: skip
+    assert last == {
+        "type": "error",
+        "error": {
+            "type": "api_error",
+            "message": "The server failed. Its log has the reason under the request's id.",
+        },
+        "request_id": response.headers["request-id"],
+    }
+    line: Any = next(vars(record)["fields"] for record in caplog.records if record.message == "crash")
+    assert line == {"request_id": response.headers["request-id"]}
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+def test_other_methods_are_told_the_right_one(http: httpx2.Client, path: str) -> None:
+    assert http.get(path).headers["allow"] == "POST"
+    assert http.head(path).status_code == 405
+    assert http.options(path).status_code == 204
+
+
+def test_a_key_that_has_used_up_its_requests_is_told_when_to_come_back(upstream: Cloudflare) -> None:
+    with (
+        flarelay(upstream, api_keys="ada=limited;rpm=1") as server,
+        connected(server, authorization="Bearer limited") as client,
+    ):
+        first = client.post("/v1/messages", json=asked("Hi", CHAT))
+        second = client.post("/v1/messages", json=asked("Hi", CHAT))
+    assert (first.status_code, first.headers["x-ratelimit-remaining-requests"]) == (200, "0")
+    assert "Rate limit reached" in refused(second, 429)
+    assert 1 <= int(second.headers["retry-after"]) <= 60
+    assert second.headers["x-ratelimit-limit-requests"] == "1"
+
+
+def test_a_spent_budget_is_told_as_a_limit_that_is_not_worth_trying_again(upstream: Cloudflare) -> None:
+    with flarelay(upstream, neuron_budget=1e-9) as server, connected(server) as client:
+        client.post("/v1/messages", json=asked("Hi", CHAT))
+        response = client.post("/v1/messages", json=asked("Hi", CHAT, stream=True))
+    assert "has used up its allowance" in refused(response, 429)
+    assert response.headers["x-should-retry"] == "false"
+    assert response.headers["x-flarelay-remaining-neurons"] == "0"
+
+
+def test_a_model_that_a_key_may_not_use_is_one_that_there_is_not(upstream: Cloudflare) -> None:
+    with (
+        flarelay(upstream, api_keys="ada=limited;models=@cf/zai-org/*") as server,
+        connected(server, authorization="Bearer limited") as client,
+    ):
+        assert client.post("/v1/messages", json=asked("Hi", CHAT)).status_code == 200
+        refused(client.post("/v1/messages", json=asked("Hi", NATIVE)), 404)
+
+
+def test_web_pages_may_read_the_failures_and_their_ids(http: httpx2.Client) -> None:
+    response = http.post("/v1/messages", content=b"{", headers={"origin": "https://page.example"})
+    refused(response, 400)
+    assert response.headers["access-control-allow-origin"] == "*"
+    assert "request-id" in response.headers["access-control-expose-headers"].split(", ")
+
+
+def test_a_stream_that_is_silent_has_pings(upstream: Cloudflare) -> None:
+    with flarelay(upstream, heartbeat_seconds=0.05) as server, connected(server) as client:
+        request = scripted(CHAT, {"text": "a b c", "delay_ms": 200}, stream=True)
+        events = told(client.post("/v1/messages", json=request).content)
+    assert [event["type"] for event in events].count("ping") > 1
+    assert message_of([event for i, event in enumerate(events) if event["type"] != "ping" or i == 1])
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [{"role": "user", "content": None}],
+        [{"role": "user", "content": ""}, {"role": "assistant", "content": [{"type": "redacted_thinking"}]}],
+    ],
+)
+@pytest.mark.parametrize("path", ["", "/count_tokens"])
+def test_messages_with_nothing_in_them_are_refused(http: httpx2.Client, turns: Any, path: str) -> None:
+    response = http.post(f"/v1/messages{path}", json={"model": CHAT, "max_tokens": 9, "messages": turns})
+    assert refused(response, 400) == "messages must hold something to answer."
+
+
+def test_numbers_beyond_64_bits_in_fields_that_nobody_knows_do_no_harm(http: httpx2.Client) -> None:
+    block = {"type": "text", "text": "Hi", "unheard_of": 2**70}
+    body = {"model": CHAT, "max_tokens": 9, "messages": [{"role": "user", "content": [block]}]}
+    response = http.post("/v1/messages", content=json.dumps(body))
+    assert response.status_code == 200

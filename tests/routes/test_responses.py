@@ -10,7 +10,8 @@ import pytest
 
 from app.errors import BadRequestError, InternalServerError, NotFoundError
 from app.main import create_app
-from app.routes.responses import faults_told, page
+from app.routes.responses import faults_told
+from app.routes.stored import page
 from app.stores.database import StoreError
 from tests.serving import (
     CHAT,
@@ -153,7 +154,10 @@ def test_a_page_may_be_empty() -> None:
 def test_what_is_not_offered_is_refused_clearly(http: httpx2.Client) -> None:
     made = created(http)
     where = f"/v1/responses/{made['id']}"
-    assert fault(http.post(f"{where}/cancel")) == (400, None, "invalid_value")
+    cancelled = http.post(f"{where}/cancel")
+    assert fault(cancelled) == (400, None, "invalid_value")
+    assert cancelled.json()["error"]["message"].startswith("Cannot cancel a synchronous response")
+    assert fault(http.post("/v1/responses/resp_0/cancel")) == (404, "response_id", "not_found")
     assert fault(http.get(where, params={"stream": True})) == (400, "stream", "unsupported_parameter")
     assert fault(http.post("/v1/responses/compact", json=asked())) == (404, None, "not_found")
     assert fault(http.post("/v1/responses", json=asked(background=True)))[1:] == ("background", "unsupported_parameter")

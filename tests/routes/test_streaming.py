@@ -42,10 +42,24 @@ async def test_a_server_that_stops_is_no_client_that_left() -> None:
         await task
 
 
-async def test_nobody_watches_any_more_when_the_answer_is_through() -> None:
+async def test_a_quick_answer_is_not_watched() -> None:
     before = asyncio.all_tasks()
     async with client_watched(Client().receive):
         await asyncio.sleep(0)
+        assert asyncio.all_tasks() == before
+
+
+async def test_nobody_watches_any_more_when_the_answer_is_through() -> None:
+    before = asyncio.all_tasks()
+    watched = asyncio.Event()
+
+    async def receive() -> Message:
+        watched.set()
+        await forever()
+        raise AssertionError
+
+    async with client_watched(receive):
+        await watched.wait()
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
 

@@ -11,6 +11,7 @@ from app.errors import BadRequestError, ModelNotFoundError
 from app.media.loader import PictureLoader
 from app.media.remote import RemoteFetcher
 from app.relay import Relay
+from app.translation.charges import neurons_of
 from app.translation.engines import THOUGHTS_TOKENS, ChatModel, Engines, TranslationModel
 from app.translation.wishes import Direction, Manner
 from app.upstream.client import WorkersAI
@@ -123,7 +124,7 @@ class TestTranslationModel:
         engine, transport = self.engine(translated("eins"), translated(""), translated(None))
         batch = await engine.run(["one", "two", "three"], GERMAN, Manner(), 2, CALLER)
         assert batch.versions == [["eins"], [], []]
-        assert batch.usage.neurons == 1.5
+        assert neurons_of(batch.charges) == 1.5
         assert transport.bodies[0] == {"text": "one", "source_lang": "en", "target_lang": "de"}
 
     async def test_a_model_that_takes_lists_is_asked_once(self) -> None:
@@ -139,7 +140,7 @@ class TestChatModel:
         engine, transport = chat_model(said(numbered("eins", "zwei")))
         batch = await engine.run(["one", "two"], GERMAN, Manner(formality="less"), 0, CALLER)
         assert batch.versions == [["eins"], ["zwei"]]
-        assert batch.usage.neurons == 1.0
+        assert neurons_of(batch.charges) == 1.0
         system, user = transport.bodies[0]["messages"]
         assert "informal" in system["content"]
         assert user["content"] == numbered("one", "two")
@@ -161,7 +162,7 @@ class TestChatModel:
         asked = [re.findall(r">(\w+)<", body["messages"][1]["content"]) for body in transport.bodies]
         assert asked == [["one", "two", "three"], ["one"], ["two", "three"], ["two"], ["three"]]
         assert batch.versions == [["eins"], ["zwei"], []]
-        assert batch.usage.neurons == 5.0
+        assert neurons_of(batch.charges) == 5.0
 
     async def test_an_answer_without_content_is_no_translation(self) -> None:
         engine, _ = chat_model(said(None))

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from app.translation.charges import Charge
 from app.translation.jobs import Job, Made, Order
 from app.translation.masks import LETTERS, TAGS, render
 from app.translation.pieces import Mask, Unit
@@ -80,9 +81,9 @@ def test_what_does_not_fit_is_left_out_and_without_anything_the_source_stays() -
 
 @pytest.mark.parametrize("made", [Made(LETTERS.name, ("eins", "ein")), Made(runs=("eins", "\u2028"))])
 def test_a_line_of_the_cache_has_all_that_is_needed_again(made: Made) -> None:
-    paid = replace(made, neurons=3.0, remedies=("between-masks",))
+    paid = replace(made, charges=(Charge("a", 3.0),), remedies=("between-masks",))
     assert Made.from_json(paid.to_json()) == made
 
 
 def test_who_waited_for_somebody_elses_pays_nothing() -> None:
-    assert Made(neurons=2.0).shared() == Made(neurons=0.0)
+    assert Made(charges=(Charge("a", 2.0),)).shared() == Made()

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.calls import Account, Caller, Usage
+from app.calls import Account, Caller
 from app.catalog import Model
 from app.errors import InternalServerError
 from app.metrics import TranslationCounts
+from app.translation.charges import Charge, neurons_of
 from app.translation.engines import Batch, Engine, Versions
 from app.translation.jobs import Job, Made, Order
 from app.translation.masks import FOR_CHAT_MODELS, FOR_TRANSLATION_MODELS, Style
@@ -82,7 +83,7 @@ class FakeEngine:
                 raise
         answers = [self.answer(unit) for unit in units]
         versions = [[each] if isinstance(each, str) else each for each in answers]
-        return Batch(versions, Usage(neurons=self.neurons))
+        return Batch(versions, (Charge(caller.account.id, self.neurons),))
 
 
 def chatty(answer: Callable[[str], str | Versions] = spoken, **fields: Any) -> FakeEngine:
@@ -166,7 +167,7 @@ class TestRemedies:
         made = await mended(job_of("Good morning to you", engine), fallback)
         assert made.versions_for(unit_of("Good morning to you")) == ["Goodo morningo too youo"]
         assert made.remedies == (Remedy.FALLBACK_MODEL,)
-        assert (made.neurons, made.is_worth_keeping) == (2.0, True)
+        assert (neurons_of(made.charges), made.is_worth_keeping) == (2.0, True)
         assert fallback.units == ["Good morning to you"]
 
     async def test_each_piece_may_have_another_remedy(self) -> None:
@@ -307,20 +308,21 @@ class TestBill:
     async def test_all_tries_and_parts_are_paid_for(self) -> None:
         counts = TranslationCounts()
         made = await mended(job_of(LINK, FakeEngine(unmasked, neurons=0.5), "html"), counts=counts)
-        assert made.neurons == 2.5
+        assert neurons_of(made.charges) == 2.5
         assert counts.calls == 5
 
     async def test_a_price_that_nobody_knows_is_none(self) -> None:
-        assert (await mended(job_of("Good morning", FakeEngine(neurons=None)))).neurons is None
+        assert neurons_of((await mended(job_of("Good morning", FakeEngine(neurons=None)))).charges) is None
         unknown = FakeEngine(lambda _: "", neurons=None)
-        assert (await mended(job_of("Good morning", unknown), chatty(model_id=OTHER, neurons=0.5))).neurons == 0.5
+        made = await mended(job_of("Good morning", unknown), chatty(model_id=OTHER, neurons=0.5))
+        assert neurons_of(made.charges) == 0.5
 
     async def test_the_units_of_a_call_share_its_price_by_their_length(self) -> None:
         engine = chatty(neurons=1.0, most_units=2)
         mender = Mender(counts := TranslationCounts(), fallback=None, pack_seconds=60)
         jobs = [job_of("abc", engine), job_of("abcdefghi", engine)]
         made = await asyncio.gather(*(mender.translate(job, CALLER) for job in jobs))
-        assert [each.neurons for each in made] == [0.25, 0.75]
+        assert [each.charges for each in made] == [(Charge("acc0", 0.25, 0.25),), (Charge("acc0", 0.75, 0.75),)]
         assert engine.calls == [["abc", "abcdefghi"]]
         assert counts.calls == 1
 

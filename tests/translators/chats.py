@@ -14,7 +14,7 @@ from app.translators.base import Context, Plan
 from app.translators.chat import to_plan
 from app.translators.chat_reader import ChatReader, Reading
 from app.translators.chat_writer import ChatStream, to_completion
-from app.translators.deltas import Delta, Text, Thought, ToolCall
+from app.translators.deltas import Delta, Refusal, Text, Thought, ToolCall
 from app.translators.tools import Offer
 from app.upstream.events import EventDecoder
 
@@ -100,15 +100,18 @@ class Said(NamedTuple):
     """Id, name, arguments."""
     finish_reason: str = "stop"
     usage: Usage | None = None
+    refusal: str = ""
 
 
 def said(deltas: Iterable[Delta], reader: ChatReader) -> Said:
-    text, thought, calls = "", "", list[tuple[str | None, str | None, str]]()
+    text, thought, refusal, calls = "", "", "", list[tuple[str | None, str | None, str]]()
     for delta in deltas:
         if isinstance(delta, Text):
             text += delta.text
         elif isinstance(delta, Thought):
             thought += delta.text
+        elif isinstance(delta, Refusal):
+            refusal += delta.text
         elif delta.call_index == len(calls):
             calls.append((delta.id, delta.name, delta.arguments))
         else:
@@ -116,7 +119,7 @@ def said(deltas: Iterable[Delta], reader: ChatReader) -> Said:
             assert (delta.id, delta.name) == (None, None)
             call_id, name, arguments = calls[delta.call_index]
             calls[delta.call_index] = (call_id, name, arguments + delta.arguments)
-    return Said(text, thought, tuple(calls), reader.finish_reason, reader.usage)
+    return Said(text, thought, tuple(calls), reader.finish_reason, reader.usage, refusal)
 
 
 def read_whole(body: Any, **fields: Any) -> Said:

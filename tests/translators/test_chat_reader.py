@@ -544,11 +544,78 @@ def test_items_of_a_response_that_are_unknown_are_left_out() -> None:
         "output": [
             None,
             {"type": "reasoning", "content": None},
-            {"type": "message", "content": [None, {"type": "refusal", "refusal": "No."}]},
+            {"type": "message", "content": [None, {"type": "refusal", "refusal": "No."}, {"type": "output_text"}]},
+            {"type": "message", "content": 7},
             {"type": "function_call"},
         ]
     }
-    assert read_whole(body) == Said("No.", usage=Usage(5, 1, is_estimated=True))
+    assert read_whole(body) == Said("", refusal="No.", usage=Usage(5, 1, is_estimated=True))
+
+
+def test_thoughts_of_a_response_may_be_a_summary() -> None:
+    summary = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm"}], "content": []}
+    said = {"type": "message", "content": [{"type": "output_text", "text": "Yes"}]}
+    answer = read_whole({"output": [summary, said], "status": "completed"})
+    assert (answer.thought, answer.text) == ("Hm", "Yes")
+
+
+@pytest.mark.parametrize(
+    ("body", "finish_reason"),
+    [
+        ({"incomplete_details": {"reason": "max_output_tokens"}, "output": []}, "length"),
+        ({"incomplete_details": {"reason": "content_filter"}, "output": None}, "content_filter"),
+        ({"status": "completed", "output": [{"type": "reasoning"}], "usage": {"output_tokens": 99}}, "stop"),
+        ({"status": "completed", "output": [{"type": "reasoning"}], "usage": {"output_tokens": 100}}, "length"),
+    ],
+)
+def test_the_end_of_a_response(body: dict[str, Any], finish_reason: str) -> None:
+    assert read_whole(body) == Said(finish_reason=finish_reason, usage=read_whole(body).usage)
+
+
+def test_calls_of_a_response_are_left_out_where_none_are_wanted() -> None:
+    body = {"output": [{"type": "function_call", "call_id": "1", "name": "get_weather", "arguments": "{}"}]}
+    assert len(read_whole(body).calls) == 1
+    assert read_whole(body, offer=Offer({"get_weather": WEATHER}, "none")).calls == ()
+
+
+def refusal(words: str, key: str = "message", **fields: Any) -> dict[str, Any]:
+    return {"choices": [{key: {"refusal": words, "content": None} | fields}]}
+
+
+@pytest.mark.parametrize("reading", [{}, {"wanted": Wanted()}, {"offer": Offer({"get_weather": WEATHER}, "named")}])
+def test_a_refusal_is_no_text(reading: dict[str, Any]) -> None:
+    """And an answer, also where JSON or a call was asked for."""
+    usage = Usage(5, 1, is_estimated=True)
+    assert read_whole(refusal("No."), **reading) == Said(refusal="No.", usage=usage)
+
+
+def test_a_refusal_comes_in_pieces() -> None:
+    end = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
+    answer = read_stream(payloads(refusal("I ca", "delta"), refusal("n't.", "delta"), end, "[DONE]"))
+    assert (answer.text, answer.refusal, answer.finish_reason) == ("", "I can't.", "stop")
+
+
+@pytest.mark.parametrize("words", [None, "", 7, ["No."]])
+def test_what_is_no_refusal_is_none(words: Any) -> None:
+    answer = read_whole(refusal(words, content="Yes"))
+    assert (answer.text, answer.refusal) == ("Yes", "")
+
+
+@pytest.mark.parametrize(
+    ("message", "spent", "finish_reason"),
+    [
+        ({"content": None}, 100, "length"),
+        ({"content": " \n", "reasoning_content": "Hm"}, 100, "length"),
+        ({"content": None, "reasoning_content": "Hm"}, 99, "stop"),
+        ({"content": "Yes"}, 100, "stop"),
+        ({"content": None, "refusal": "No."}, 100, "stop"),
+        ({"content": None, "tool_calls": [CALL]}, 100, "tool_calls"),
+    ],
+)
+def test_a_budget_spent_on_thoughts_is_no_good_end(message: dict[str, Any], spent: int, finish_reason: str) -> None:
+    """Whatever the model calls it, and whether or not it tells its thoughts."""
+    body = {"choices": [{"message": message, "finish_reason": "stop"}], "usage": {"completion_tokens": spent}}
+    assert read_whole(body).finish_reason == finish_reason
 
 
 def test_the_reader_needs_no_more_than_max_tokens_of_its_call() -> None:

@@ -41,6 +41,23 @@ def choice(delta: bytes, index: int = 0, finish_reason: bytes = b"null") -> byte
     return b'%b{"index":%d,"delta":%b,"logprobs":null,"finish_reason":%b}]}\n\n' % (HEAD, index, delta, finish_reason)
 
 
+def test_a_refusal_has_a_field_of_its_own() -> None:
+    plan = a_plan(CHAT, stream=True)
+    long = "No." * LONGEST_PIECE
+    events = payloads(
+        {"choices": [{"delta": {"refusal": "I can't. "}}]},
+        {"choices": [{"delta": {"refusal": long}, "finish_reason": "stop"}]},
+        "[DONE]",
+    )
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks(written(plan, events))]
+    assert deltas[:2] == [{"role": "assistant", "content": ""}, {"refusal": "I can't. "}]
+    assert "".join(delta.get("refusal", "") for delta in deltas) == f"I can't. {long}"
+    body = {"choices": [{"message": {"refusal": "I can't.", "content": None}, "finish_reason": "stop"}]}
+    choice = completed(a_plan(CHAT), body)["choices"][0]
+    assert choice["message"] == {"role": "assistant", "content": None, "refusal": "I can't."}
+    assert choice["finish_reason"] == "stop"
+
+
 def test_a_stream_is_written_as_every_parser_takes_it() -> None:
     plan = a_plan(CHAT, stream=True, stream_options={"include_usage": True})
     events = payloads(

@@ -136,6 +136,15 @@ def test_answers_are_a_text_completion() -> None:
     assert (usage.prompt_tokens, usage.completion_tokens) == (6, 4098)
 
 
+def test_a_refusal_is_the_text() -> None:
+    """There is no other field for it."""
+    made = plan(prompt="Say", stream=True)
+    event = {"choices": [{"delta": {"refusal": "No."}, "message": {"refusal": "No."}, "finish_reason": "stop"}]}
+    body, _ = completions.from_replies(made, [Reply(event, orjson.dumps(event))])
+    assert body["choices"][0]["text"] == "No."
+    assert b'"text":"No."' in completions.to_stream(made).feed(0, [orjson.dumps(event)])
+
+
 def test_thoughts_are_no_part_of_the_text() -> None:
     message = {"role": "assistant", "content": "4", "reasoning_content": "2+2"}
     reply = Reply({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})

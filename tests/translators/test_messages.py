@@ -1,5 +1,6 @@
 """Messages: the calls that answer Anthropic's requests, and how the answers are told."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -21,6 +22,7 @@ HI = {"role": "user", "content": "Hi"}
 LOOK = {"name": "look", "description": "Looks", "input_schema": {"$schema": "x", "type": "object", "properties": {}}}
 SEARCH = {"type": "web_search_20260101", "name": "web_search", "max_uses": 3}
 THINK = {"type": "enabled", "budget_tokens": 2048}
+NO_MORE = {"type": "auto", "disable_parallel_tool_use": True}
 
 
 def a_request(*said: dict[str, Any], **fields: Any) -> MessagesRequest:
@@ -248,6 +250,8 @@ CALL = {"id": "call_0", "type": "function", "function": {"name": "look", "argume
     [
         ({}, completion({"content": "So"}, "length"), [text("So")], ("max_tokens", None)),
         ({}, completion({"content": "No"}, "content_filter"), [text("No")], ("refusal", None)),
+        ({}, completion({"refusal": "No", "content": None}), [text("No")], ("refusal", None)),
+        ({}, completion({"refusal": "No"}, "length"), [text("No")], ("max_tokens", None)),
         ({}, completion({"content": ""}), [], ("end_turn", None)),
         ({"tools": [LOOK]}, completion({"tool_calls": [CALL]}), [use(0, "look", {"x": 1})], ("tool_use", None)),
         (
@@ -292,7 +296,7 @@ def chunked(body: dict[str, Any]) -> list[dict[str, Any]]:
     choice = body["choices"][0]
     message, rest = choice["message"], {key: value for key, value in choice.items() if key != "message"}
     deltas: list[dict[str, Any]] = [
-        {key: letter} for key in ("reasoning_content", "content") for letter in message.get(key) or ""
+        {key: letter} for key in ("reasoning_content", "content", "refusal") for letter in message.get(key) or ""
     ]
     deltas += [{"tool_calls": [call | {"index": 0}]} for call in message.get("tool_calls", ())]
     return [
@@ -312,6 +316,47 @@ def test_a_stream_begins_with_the_estimate_before_anything_is_said() -> None:
     }  # fmt: skip
     assert start["message"]["content"] == []
     assert ping == {"type": "ping"}
+
+
+PLAIN = replace(CHAT, capabilities=frozenset({"streaming", "reasoning"}))
+TAGGED = '<tool_call>{"name": "look", "arguments": {"x": 1}}</tool_call>'
+NO_CALL = '<tool_call>{"name": "look", "arguments": {"x"</tool_call>'
+
+
+@pytest.mark.parametrize(
+    ("said", "fields", "content", "reason"),
+    [
+        (TAGGED, {}, [use(0, "look", {"x": 1})], "tool_use"),
+        (f"So. {TAGGED}", {}, [text("So. "), use(0, "look", {"x": 1})], "tool_use"),
+        (f"{TAGGED}\n{TAGGED} end", {}, [use(0, "look", {"x": 1}), use(1, "look", {"x": 1}), text("end")], "tool_use"),
+        (f"{TAGGED}{TAGGED}", {"tool_choice": NO_MORE}, [use(0, "look", {"x": 1})], "tool_use"),
+        (f"{TAGGED} END {TAGGED}", {"stop_sequences": ["END"]}, [use(0, "look", {"x": 1})], "tool_use"),
+        (f"a END {TAGGED}", {"stop_sequences": ["END"]}, [text("a ")], "stop_sequence"),
+        (TAGGED, {"stop_sequences": ["arguments"]}, [use(0, "look", {"x": 1})], "tool_use"),
+        (TAGGED, {"tool_choice": {"type": "any"}}, [use(0, "look", {"x": 1})], "tool_use"),
+        (TAGGED, {"tool_choice": {"type": "tool", "name": "look"}}, [use(0, "look", {"x": 1})], "tool_use"),
+        (TAGGED, {"tool_choice": {"type": "none"}}, [text(TAGGED)], "end_turn"),
+        (TAGGED, {"tools": None}, [text(TAGGED)], "end_turn"),
+        (NO_CALL, {}, [text(NO_CALL)], "end_turn"),
+        (TAGGED.replace("look", "hear"), {}, [text(TAGGED.replace("look", "hear"))], "end_turn"),
+        ("No.", {}, [text("No.")], "end_turn"),
+    ],
+)
+def test_tools_of_models_that_have_none(
+    said: str, fields: dict[str, Any], content: list[dict[str, Any]], reason: str
+) -> None:
+    made = plan(PLAIN, **{"tools": [LOOK], "thinking": THINK} | fields)
+    body = completion({"reasoning_content": f"I might {TAGGED}", "content": said})
+    message = whole(made, body)
+    assert message["content"] == [thinking(f"I might {TAGGED}"), *content]
+    assert message["stop_reason"] == reason
+    assert message_of(streamed(made, *chunked(body))) == message
+
+
+def test_choices_that_nobody_asked_for_do_no_harm() -> None:
+    body = completion({"content": "Yes"}) | {"usage": None}
+    body["choices"] += ["nonsense", None]
+    assert whole(plan(CHAT, stop_sequences=["END"]), body)["content"] == [text("Yes")]
 
 
 @pytest.mark.parametrize("stops", [["b", "ab"], ["ab", "b"]])

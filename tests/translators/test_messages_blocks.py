@@ -115,6 +115,28 @@ def test_the_first_block_goes_out_as_it_comes() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("source", ['{"x":{}}', '{"x":{}}\n', '{"x":{} }\n \n'])
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_call_is_over_with_its_json_once_another_one_has_begun(source: str, size: int) -> None:
+    blocks = Blocks("abc", shows_thoughts=True)
+    pieces = [source[start : start + size] for start in range(0, len(source), size)]
+    begun = [*blocks.feed([first(0, "a"), *(ToolCall(0, piece) for piece in pieces)])]
+    assert begun[-1]["type"] == "content_block_delta"
+    behind = [*blocks.feed([first(1, "b", "{")]), *blocks.feed([ToolCall(1, "}")])]
+    assert [event["type"] for event in behind] == [
+        "content_block_stop", "content_block_start", "content_block_delta", "content_block_delta"
+    ]  # fmt: skip
+
+
+def test_a_call_that_looks_over_and_is_not_holds_the_next_one_back() -> None:
+    blocks = Blocks("abc", shows_thoughts=True)
+    assert len([*blocks.feed([first(0, "a", '{"x":{}')])]) == 2
+    for piece in ("{", "}"):
+        assert list(blocks.feed([first(1, "b", piece)])) == []
+    over = [*blocks.feed([ToolCall(0, "}")])]
+    assert [event["index"] for event in over] == [0, 0, 1, 1]
+
+
 def test_long_texts_are_told_in_pieces() -> None:
     events, whole = events_of([Text("é" * (2 * LONGEST_PIECE + 1))])
     assert [len(event["delta"]["text"]) for event in events[1:-1]] == [LONGEST_PIECE, LONGEST_PIECE, 1]

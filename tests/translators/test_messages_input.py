@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from app.calls import Document
 from app.errors import BadRequestError
 from app.schemas.messages import MessagesRequest
 from app.translators.messages_input import FAILED, SEE_BELOW, to_turns
@@ -95,13 +96,64 @@ def test_ids_that_are_used_again_are_made_unique_and_results_follow_the_latest()
         assistant(use("call_0")), user(result("call_0", "1")),
         assistant(use("call_0")), user(result("call_0", "2")),
         assistant(use("call_0"), use("call_0_2")), user(result("call_0", "3"), result("call_0_2", "4")),
-        assistant(use(None), use("")), user(result("", "5")),
+        assistant(use(None), use("")), user(result("", "5"), result("", "6")),
     )  # fmt: skip
     ids = [each["id"] for turn in made for each in turn.get("tool_calls", ())]
     assert ids == ["call_0", "call_0_2", "call_0_3", "call_0_2_2", "toolu", "toolu_2"]
     assert [(turn["tool_call_id"], turn["content"]) for turn in made if turn["role"] == "tool"] == [
-        ("call_0", "1"), ("call_0_2", "2"), ("call_0_3", "3"), ("call_0_2_2", "4"), ("toolu_2", "5")
+        ("call_0", "1"), ("call_0_2", "2"), ("call_0_3", "3"), ("call_0_2_2", "4"), ("toolu", "5"),
+        ("toolu_2", "6"),
     ]  # fmt: skip
+
+
+def test_parallel_calls_with_one_id_get_their_results_in_order() -> None:
+    made = turns(assistant(use("a"), use("a", "list")), user(result("a", "1"), result("a", "2"), result("a", "3")))
+    assert [each["id"] for each in made[0]["tool_calls"]] == ["a", "a_2"]
+    assert made[1:] == [tool("a", "1"), tool("a_2", "2"), tool("a_2", "3")]
+
+
+def test_several_turns_of_the_assistant_are_one_so_that_results_stand_behind_the_calls() -> None:
+    thought = {"type": "thinking", "thinking": "Hm."}
+    hidden = {"type": "redacted_thinking", "data": "xyz"}
+    assert turns(
+        user("Go"), assistant(thought, use("a")), assistant(hidden), assistant("Wait."),
+        assistant(thought, text("And"), use("b")), user(result("a"), result("b")),
+    ) == [
+        {"role": "user", "content": "Go"},
+        {
+            "role": "assistant",
+            "content": "Wait.\nAnd",
+            "tool_calls": [call("a"), call("b")],
+            "reasoning_content": "Hm.\nHm.",
+        },
+        tool("a"),
+        tool("b"),
+    ]  # fmt: skip
+
+
+def test_results_without_a_call_keep_the_id_that_they_have() -> None:
+    assert turns(user(result("gone", "1"), {"type": "tool_result", "content": "2"}))[:2] == [
+        tool("gone", "1"),
+        tool("toolu", "2"),
+    ]
+
+
+def test_a_prefilled_answer_stays_last() -> None:
+    assert turns(user("JSON!"), assistant("{"))[-1] == {"role": "assistant", "content": "{"}
+
+
+def test_a_call_without_a_name_and_one_of_the_users_are_kept_as_texts() -> None:
+    nameless = {"type": "tool_use", "id": "a", "input": {"x": 1}}
+    assert [turn["content"] for turn in turns(assistant(nameless), user(use("a", arguments={})))] == [
+        '{"type":"tool_use","id":"a","input":{"x":1}}',
+        '{"type":"tool_use","id":"a","name":"look","input":{}}',
+    ]
+
+
+@pytest.mark.parametrize("message", [user(None), user(""), assistant({"type": "redacted_thinking"}), user(text(""))])
+def test_a_conversation_of_nothing_is_refused(message: dict[str, Any]) -> None:
+    with pytest.raises(BadRequestError, match="must hold something to answer"):
+        turns(message)
 
 
 @pytest.mark.parametrize(
@@ -178,15 +230,64 @@ def test_other_blocks_of_the_user_become_texts(block: dict[str, Any], content: s
     assert turns(user(block)) == [{"role": "user", "content": content}]
 
 
+PDF = {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}
+ELSEWHERE = {"type": "url", "url": "https://host/a.pdf"}
+NO_FILES = "Documents can be sent as base64, by url, or as text or content."
+
+
+def a_document(document: Document) -> dict[str, Any]:
+    return {"type": "document", "document": document}
+
+
+def in_place(parts: Any) -> list[tuple[str, str, str]]:
+    """What does not count when documents are compared."""
+    return [(each.param, each.title, each.context) for part in parts if (each := part.get("document"))]
+
+
+def test_documents_stay_where_they_are_in_a_turn() -> None:
+    blocks = (
+        {"type": "document", "source": PDF, "title": "T", "context": "C", "citations": {"enabled": True}},
+        text("and"),
+        {"type": "document", "source": ELSEWHERE},
+    )
+    [turn] = turns(user(*blocks))
+    first, second = Document("JVBE", "application/pdf"), Document("https://host/a.pdf")
+    assert turn == {"role": "user", "content": [a_document(first), text("and"), a_document(second)]}
+    assert in_place(turn["content"]) == [
+        ("messages[0].content[0].source", "T", "C"),
+        ("messages[0].content[2].source", "", ""),
+    ]
+
+
+def test_documents_stay_in_the_result_of_a_tool() -> None:
+    content = [text("Read:"), {"type": "document", "source": PDF}, PIXEL]
+    [_, bad, shown] = turns(assistant(use("a")), user(result("a", content, is_error=True)))
+    assert bad == {
+        "role": "tool",
+        "tool_call_id": "a",
+        "content": [text(FAILED), text("Read:"), a_document(Document("JVBE", "application/pdf")), text(SEE_BELOW)],
+    }
+    assert in_place(bad["content"]) == [("messages[1].content[0].content[1].source", "", "")]
+    assert shown["content"][1:] == [PIXEL_PART]
+
+
+def test_where_only_texts_can_stand_a_document_leaves_its_mark() -> None:
+    block = {"type": "document", "source": PDF}
+    assert turns(user("Hi"), assistant(block, PIXEL), said("system", block)) == [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "[a document]\n[a picture]"},
+        {"role": "user", "content": "<system-reminder>\n[a document]\n</system-reminder>"},
+    ]
+
+
 @pytest.mark.parametrize(
     ("block", "message"),
     [
         ({"type": "image", "source": {"type": "file", "file_id": "f"}}, "Pictures can be sent as base64 or by url."),
         ({"type": "image"}, "Pictures can be sent as base64 or by url."),
-        (
-            {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}},
-            "PDF documents are not supported: send documents as text.",
-        ),
+        ({"type": "document", "source": {"type": "file", "file_id": "f"}}, NO_FILES),
+        ({"type": "document", "source": {"type": "base64", "media_type": "application/pdf"}}, NO_FILES),
+        ({"type": "document"}, NO_FILES),
     ],
 )
 def test_what_can_not_be_said_is_refused_with_its_place(block: dict[str, Any], message: str) -> None:

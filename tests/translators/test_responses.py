@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from app.calls import Failure, FailureKind
 from app.errors import BadRequestError
 from app.schemas.responses import ResponsesRequest
-from app.translators.base import Plan
+from app.translators.base import DocumentsWanted, Plan
 from app.translators.responses import Exchange, ResponseStream, responses, to_exchange, to_param
 from tests.translators.chats import CHAT, NATIVE, a_context, a_reply, payloads
 
@@ -168,6 +168,16 @@ def test_what_can_not_be_done_is_refused(fields: dict[str, Any], param: str, cod
 
 
 @pytest.mark.parametrize(
+    ("field", "advice"),
+    [("background", "leave"), ("conversation", "'previous_response_id'"), ("prompt", "'instructions'"), ("n", "leave")],
+)
+def test_a_refusal_tells_what_to_do_instead(field: str, advice: str) -> None:
+    with pytest.raises(BadRequestError, match=advice) as raised:
+        exchange(**{field: "true"})
+    assert raised.value.param == field
+
+
+@pytest.mark.parametrize(
     ("param", "own"),
     [
         ("messages[0].content[1].type", "input"),
@@ -281,7 +291,7 @@ BODIES = st.fixed_dictionaries(
 @given(BODIES)
 def test_any_request_is_planned_or_refused(fields: dict[str, Any]) -> None:
     """Never a crash."""
-    with suppress(BadRequestError):
+    with suppress(BadRequestError, DocumentsWanted):
         made = exchange(**fields)
         if not responses.pictures(made):
             assert responses.to_plan(made, a_context(CHAT)).calls

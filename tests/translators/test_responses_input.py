@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.calls import Document
 from app.errors import BadRequestError
 from app.translators.responses_input import (
     Conversation,
@@ -74,7 +75,12 @@ TALKS: list[tuple[Any, list[Any]]] = [
     ),
     (
         [{"role": "user", "content": [{"type": "input_file", "file_data": data_uri(b"a,b"), "filename": "a.csv"}]}],
-        [{"role": "user", "content": [text("[File a.csv]\na,b")]}],
+        [
+            {
+                "role": "user",
+                "content": [{"type": "document", "document": Document(data_uri(b"a,b"), name="a.csv")}],
+            }
+        ],
     ),
     # one turn of the model, in several items
     (
@@ -199,10 +205,7 @@ def test_items_without_a_meaning_in_a_chat_are_named(item: dict[str, Any]) -> No
     ("part", "param"),
     [
         ({"type": "input_image", "file_id": "file_1"}, "input[0].content[0]"),
-        ({"type": "input_file", "file_url": "https://a.example/b.pdf"}, "input[0].content[0]"),
-        ({"type": "input_file", "file_data": data_uri(b"%PDF", "application/pdf")}, "input[0].content[0]"),
-        ({"type": "input_file", "file_data": data_uri(b"\xff\xfe")}, "input[0].content[0].file_data"),
-        ({"type": "input_file", "file_data": "data:text/plain;base64,*"}, "input[0].content[0].file_data"),
+        ({"type": "input_file", "file_id": "file_1"}, "input[0].content[0]"),
     ],
 )
 def test_files_that_are_not_here_are_refused(part: dict[str, Any], param: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from app.calls import Usage
 from app.errors import BadRequestError, InternalServerError
 from app.schemas.responses import ResponsesRequest
-from app.translators.deltas import Delta, Text, Thought, ToolCall
+from app.translators.deltas import Delta, Refusal, Text, Thought, ToolCall
 from app.translators.responses_tools import to_toolbox
 from app.translators.responses_writer import ResponseWriter, Wish
 
@@ -23,9 +23,9 @@ TOOLS = [
 USAGE = Usage(10, 5, cached_tokens=4, reasoning_tokens=2)
 
 
-def a_writer(max_tokens: int | None = None, **fields: Any) -> ResponseWriter:
+def a_writer(**fields: Any) -> ResponseWriter:
     request = ResponsesRequest.model_validate({"model": "m", "input": "Hi", "tools": TOOLS} | fields)
-    return ResponseWriter(Wish(request, to_toolbox(request.tools or ()), "abc", 1_790_000_000, "m", max_tokens))
+    return ResponseWriter(Wish(request, to_toolbox(request.tools or ()), "abc", 1_790_000_000, "m"))
 
 
 def events(stream: bytes) -> list[dict[str, Any]]:
@@ -71,6 +71,8 @@ def accumulated(found: list[dict[str, Any]]) -> list[Any]:
             item["summary"].append(event["part"])
         elif kind in ("output_text.delta", "reasoning_text.delta"):
             item["content"][event["content_index"]]["text"] += event["delta"]
+        elif kind == "refusal.delta":
+            item["content"][event["content_index"]]["refusal"] += event["delta"]
         elif kind == "reasoning_summary_text.delta":
             item["summary"][event["summary_index"]]["text"] += event["delta"]
         elif kind == "function_call_arguments.delta":
@@ -99,6 +101,29 @@ def test_a_text() -> None:
     assert found[7] == found[7] | at | {"part": part}
     assert found[8]["item"] == item
     assert found[9]["response"]["output"] == [item]
+
+
+def test_a_refusal() -> None:
+    found = streamed([Refusal("I can"), Refusal("'t.")])
+    assert kinds(found) == [
+        "created", "in_progress", "output_item.added", "content_part.added", "refusal.delta", "refusal.delta",
+        "refusal.done", "content_part.done", "output_item.done", "completed",
+    ]  # fmt: skip
+    part = {"type": "refusal", "refusal": "I can't."}
+    item = {"id": "msg_abc_0", "type": "message", "status": "completed", "role": "assistant", "content": [part]}
+    at = {"item_id": "msg_abc_0", "output_index": 0, "content_index": 0}
+    assert found[3] == found[3] | at | {"part": part | {"refusal": ""}}
+    assert found[4] == found[4] | at | {"delta": "I can"}
+    assert found[6] == found[6] | at | {"refusal": "I can't."}
+    assert found[7] == found[7] | at | {"part": part}
+    assert found[8]["item"] == item
+    assert found[9]["response"]["output"] == [item]
+
+
+def test_a_refusal_after_a_text_is_a_message_of_its_own() -> None:
+    output = answered([Thought("Hm"), Text("Well."), Refusal("No.")])["output"]
+    assert [item["type"] for item in output] == ["reasoning", "message", "message"]
+    assert [item["content"][0]["type"] for item in output[1:]] == ["output_text", "refusal"]
 
 
 def test_calls() -> None:
@@ -200,20 +225,6 @@ def test_an_answer_that_was_cut_is_incomplete(deltas: list[Delta], reason: str, 
     assert [item["status"] for item in response["output"]] == statuses
 
 
-@pytest.mark.parametrize(
-    ("deltas", "max_tokens", "status"),
-    [
-        ([Thought("Hm")], 5, "incomplete"),
-        ([], 5, "incomplete"),
-        ([Thought("Hm")], 6, "completed"),
-        ([Thought("Hm")], None, "completed"),
-        ([Text("So")], 5, "completed"),
-    ],
-)
-def test_a_budget_spent_on_thoughts_is_no_success(deltas: list[Delta], max_tokens: int | None, status: str) -> None:
-    assert answered(deltas, max_tokens=max_tokens)["status"] == status
-
-
 @pytest.mark.parametrize("deltas", [[], [Thought("Hm")]])
 def test_an_answer_without_a_word_has_an_empty_message(deltas: list[Delta]) -> None:
     found = streamed(deltas)
@@ -295,7 +306,7 @@ def test_what_was_not_asked_has_its_default() -> None:
 
 
 TEXTS = st.text(min_size=1, max_size=4)
-SAID = TEXTS.map(Text) | TEXTS.map(Thought)
+SAID = TEXTS.map(Text) | TEXTS.map(Thought) | TEXTS.map(Refusal)
 
 
 @st.composite

@@ -8,7 +8,7 @@ import pytest
 from app.catalog import Quirks
 from app.errors import BadRequestError
 from app.translators.base import Picture
-from app.translators.turns import call_ids, instruct, pictures_in, to_turns
+from app.translators.turns import NO_RESULT, call_ids, instruct, pictures_in, to_turns
 from tests.translators.chats import CHAT, HI, NATIVE, a_context, a_request
 
 GUARD = replace(NATIVE, quirks=Quirks(turns="alternating"))
@@ -116,7 +116,12 @@ def picture(url: str = DOG) -> dict[str, Any]:
         ),
         pytest.param(
             [HI, assistant(tool_calls=[call(), call("call_2", "find")]), result(call_id=None, name="find")],
-            [HI, assistant(tool_calls=[call(), call("call_2", "find")]), result(call_id="call_2", name="find")],
+            [
+                HI,
+                assistant(tool_calls=[call(), call("call_2", "find")]),
+                result(call_id="call_2", name="find"),
+                result(NO_RESULT),
+            ],
             id="a result without an id is known by its name",
         ),
         pytest.param(
@@ -234,6 +239,56 @@ def test_a_conversation_of_nothing_is_refused(model: Any, messages: list[dict[st
     with pytest.raises(BadRequestError) as caught:
         turns(*messages, model=model)
     assert caught.value.param == "messages"
+
+
+def sent_calls(*messages: dict[str, Any]) -> list[tuple[str, str]]:
+    """The calls and the results, each by its id."""
+    found: list[tuple[str, str]] = []
+    for turn in turns(*messages):
+        found += [("call", each["id"]) for each in turn.get("tool_calls", ())]
+        if turn["role"] == "tool":
+            found.append((turn["content"], turn["tool_call_id"]))
+    return found
+
+
+def test_ids_that_come_again_stand_for_one_call_each() -> None:
+    assert sent_calls(
+        HI,
+        assistant(tool_calls=[call("call_0"), call("call_0", "find")]), result("1", "call_0"), result("2", "call_0"),
+        assistant(tool_calls=[call("call_0")]), result("3", "call_0"),
+    ) == [
+        ("call", "call_0"), ("call", "call_0_2"), ("1", "call_0"), ("2", "call_0_2"),
+        ("call", "call_0_3"), ("3", "call_0_3"),
+    ]  # fmt: skip
+
+
+def test_results_keep_the_names_of_their_calls() -> None:
+    calls = assistant(tool_calls=[call(None), call(None, "find"), call(None)])
+    for name in (None, "look"):
+        made = turns(HI, calls, result("2", None, "find"), result("1", None, name), result("3", None, name))
+        assert [(turn["content"], turn["tool_call_id"], turn["name"]) for turn in made[2:]] == [
+            ("2", "000000001_2", "find"), ("1", "000000001", "look"), ("3", "000000001_3", "look"),
+        ]  # fmt: skip
+
+
+def test_a_call_without_a_result_gets_one() -> None:
+    """Where the conversation has gone on; at its end the result may be what is asked for."""
+    none = {"content": NO_RESULT}
+    calls = assistant(tool_calls=[call(), call("call_2", "find")])
+    assert turns(HI, calls, result(call_id="call_2")) == [
+        HI, calls, result(call_id="call_2", name="find"), result() | none,
+    ]  # fmt: skip
+    assert turns(HI, calls, HI) == [HI, calls, result() | none, result(call_id="call_2", name="find") | none, HI]
+    assert turns(HI, calls) == [HI, calls]
+    late = turns(HI, assistant(tool_calls=[call()]), user("Now!"), result())
+    assert [turn["role"] for turn in late] == ["user", "assistant", "user", "tool"]
+
+
+def test_a_result_whose_call_is_gone_does_not_part_the_others_from_theirs() -> None:
+    calls = assistant(tool_calls=[call(), call("call_2")])
+    assert turns(HI, calls, result(), result("old", "gone", None), result(call_id="call_2"), HI) == [
+        HI, calls, result(), result(call_id="call_2"), user("[Result of the tool gone]\nold"), HI,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["user", "system", "developer", "tool", "function"])

@@ -12,6 +12,7 @@ from app.calls import Failure, FailureKind, Reply
 from app.upstream.batches import MOST_AT_ONCE, Batch, close, in_order, merge, open_together, together
 from app.upstream.client import WorkersAI
 from app.upstream.incoming import Events
+from app.upstream.wire import Response
 from tests.upstream.replaying import (
     CALLER,
     DEADLINE_SECONDS,
@@ -177,12 +178,12 @@ class TestClosing:
         for body in bodies:
             body.go.set()
         with pytest.raises(httpx2.RemoteProtocolError):
-            await close([Events(httpx2.Response(200, stream=body)) for body in bodies])
+            await close([Events(Response(200, [], body)) for body in bodies])
         assert all(body.closed.is_set() for body in bodies)
 
     async def test_it_goes_on_when_its_caller_is_cancelled(self) -> None:
         body = Reluctant()
-        await cancelled(close([Events(httpx2.Response(200, stream=body))]), body.is_closing)
+        await cancelled(close([Events(Response(200, [], body))]), body.is_closing)
         assert not body.closed.is_set()
         body.go.set()
         async with asyncio.timeout(DEADLINE_SECONDS):

@@ -14,6 +14,7 @@ from app import __version__
 from app.calls import Account, Call, Caller, Failure, FailureKind, Reply
 from app.upstream.accounts import Accounts
 from app.upstream.client import LARGEST_REPLY, LONGEST_WAIT_SECONDS, MOST_PAGES, WorkersAI
+from app.upstream.detour import Detour
 from app.upstream.gateway import Gateway
 from app.upstream.incoming import Events, Raw
 from tests.upstream.replaying import (
@@ -639,7 +640,8 @@ class TestGateway:
     async def test_a_call_gets_there(
         self, gateway: Gateway | None, outcomes: list[Any], urls: list[str], kept: Gateway | None, *, goes_past: bool
     ) -> None:
-        options = {"gateway": gateway, "goes_past_gateway": goes_past, "max_tries": 1}
+        options: dict[str, Any] = {"gateway": gateway, "goes_past_gateway": goes_past, "max_tries": 1}
+        options["detour"] = Detour(rest_seconds=0)  # the next call sees at once how the gateway is
         workers, transport, _ = client(*outcomes, *([whole(OK)] if kept else []), **options)
         _, reply = await workers.run(RUN, CALLER)
         assert reply.body == {"response": "hello"}
@@ -648,6 +650,18 @@ class TestGateway:
             urls = [*urls, {REST: DIRECT, AT_HOST: WITH_RUN}.get(kept, BARE)]
         assert [str(request.url) for request in transport.requests] == urls
         assert ["cf-aig-gateway-id" in request.headers for request in transport.requests][-1] is (kept is REST)
+
+    async def test_a_gateway_that_was_down_is_tried_again_by_one_call_after_a_while(self) -> None:
+        seconds = [0.0]
+        detour = Detour(now=lambda: seconds[0])
+        outcomes = [PAGE, whole(OK), whole(OK), failed(*BUSY), whole(OK), whole(OK)]
+        options: dict[str, Any] = {"gateway": AT_HOST, "goes_past_gateway": True, "detour": detour}
+        workers, transport, _ = client(*outcomes, **options)
+        for after in (0, 1, 60):
+            seconds[0] = after
+            await workers.run(RUN, CALLER)
+        urls = [str(request.url) for request in transport.requests]
+        assert urls == [WITH_RUN, DIRECT, DIRECT, WITH_RUN, WITH_RUN]  # busy is the model's fault: it is up again
 
     @pytest.mark.parametrize(
         ("outcomes", "next_url"),

@@ -22,7 +22,7 @@ from app.errors import (
 )
 from app.upstream.answers import ANSWERS, OURS, to_error
 from app.upstream.failure_codes import ADVICE, CODES
-from app.upstream.failures import CHANNEL_KILLERS, SENTENCES, classify, classify_event, from_exception
+from app.upstream.failures import CHANNEL_KILLERS, SENTENCES, UNPAID, classify, classify_event, from_exception
 
 K = FailureKind
 ID = "6f0d2c1e-0404-4b7a-9429-1f6d6c1b2a3e"
@@ -381,7 +381,7 @@ def test_advice_stands_alone_where_cloudflares_words_are_missing_or_unfit(code: 
 
 @pytest.mark.parametrize("killer", CHANNEL_KILLERS)
 def test_no_advice_switches_a_channel_off(killer: str) -> None:
-    assert not [advice for advice in (*ADVICE.values(), *SENTENCES.values()) if killer in advice.lower()]
+    assert not [advice for advice in (*ADVICE.values(), *SENTENCES.values(), UNPAID) if killer in advice.lower()]
 
 
 @pytest.mark.parametrize(
@@ -502,7 +502,7 @@ def test_the_status_decides_last(status: int, of_json: FailureKind, of_html: Fai
     html_failure = read(status, b"<html><body>rate limiting, error 1020</body></html>")
     assert (json_failure.kind, json_failure.is_retryable) == (of_json, is_retryable)
     assert (html_failure.kind, html_failure.is_retryable) == (of_html, is_retryable)
-    assert html_failure.message == SENTENCES[of_html]
+    assert html_failure.message == (UNPAID if status == 402 else SENTENCES[of_html])
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"{", bytearray(b"upstream connect error"), memoryview(b"<p>")])
@@ -652,6 +652,28 @@ def test_retry_after_is_read_from_the_clients_headers() -> None:
 def test_a_spent_quota_waits_for_midnight_whatever_the_header_says(now: datetime, seconds: float) -> None:
     failure = classify(429, {"retry-after": "5"}, envelope("x", 4006), now=now)
     assert failure.retry_after_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (402, envelope("Insufficient credits", 2021)),
+        (429, envelope("Spend limit exceeded: rule monthly, limit 10 USD, window 30 days", 2041)),
+        (402, {}),
+        (429, {"error": {"message": "You exceeded your current quota.", "type": "insufficient_quota"}}),
+    ],
+)
+def test_what_is_spent_otherwise_is_not_back_at_midnight(status: int, body: dict[str, Any]) -> None:
+    failure = read(status, body)
+    assert (failure.kind, failure.retry_after_seconds) == (K.QUOTA, None)
+    assert "00:00" not in failure.message
+    assert read(status, body, retry_after="7200").retry_after_seconds == 7200
+
+
+@pytest.mark.parametrize("code", [3036, 4006, 5006, 0])
+def test_the_neurons_of_the_day_are_back_at_midnight(code: int) -> None:
+    body = envelope("you have used up your daily free allocation of 10,000 neurons", code)
+    assert classify(429, {}, body, now=NOON).retry_after_seconds == 12 * 3600
 
 
 def test_without_a_given_time_the_clock_counts() -> None:

@@ -127,9 +127,8 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("method", "options"), REFUSED)
 def test_request_that_could_be_read_otherwise_is_refused(method: str, options: dict[str, Any]) -> None:
     request = httpx2.Request(method, URL, **options)
-    with pytest.raises(httpx2.LocalProtocolError) as raised:
+    with pytest.raises(httpx2.LocalProtocolError):
         Outgoing.from_request(request)
-    assert raised.value.request is request
 
 
 @pytest.mark.parametrize("length", ["2", "4"])
