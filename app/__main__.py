@@ -10,8 +10,7 @@ import uvicorn
 
 from app import __version__
 from app.auth import our_accounts
-from app.catalog import Catalog
-from app.commands import faults, run
+from app.commands import faults, read, run
 from app.settings import Settings
 
 NOTICES = {
@@ -37,7 +36,7 @@ def main() -> None:
     os.umask(0o077)  # what the server keeps is nobody else's business
     try:
         settings = Settings()
-        Catalog.load(settings.model_aliases)
+        read(settings)
     except ValueError as failure:
         print("\n".join(faults(failure)), file=sys.stderr)  # noqa: T201
         sys.exit(2)

@@ -15,8 +15,9 @@ from pydantic import SecretStr
 from app.calls import UNLIMITED, Account, Caller
 from app.errors import AuthenticationError
 from app.settings import Mode, Settings
-from app.stores.keys import KeyEntry, Keys
-from app.upstream.gateway import CACHE_KEY, options_of
+from app.stores.key_entries import KeyEntry
+from app.stores.keys import Keys
+from app.upstream.gateway_options import CACHE_KEY, options_of
 
 Headers = Sequence[tuple[bytes, bytes]]
 

@@ -25,6 +25,7 @@ from app.calls import NOWHERE, Account, Call, Caller, Failure, Reply
 from app.catalog import Catalog
 from app.metrics import CacheCounts
 from app.stores.replies import ReplyStore
+from app.upstream.charges import without_charge
 from app.upstream.client import Again, WorkersAI, leave_it
 from app.upstream.flights import Flights
 from app.upstream.incoming import Events, Raw, loaded, unwrapped
@@ -138,12 +139,4 @@ def _read(value: bytes | None, call: Call, again: Again) -> tuple[Call, Reply] |
 
 
 def _free(reply: Reply) -> Reply:
-    return replace(reply, body=_without_charge(reply.body), neurons=0.0, origin=NOWHERE, is_cached=True)
-
-
-def _without_charge(body: Any) -> Any:
-    """Some models tell the charge in their answer, too; that was somebody else's."""
-    usage = body.get("usage") if isinstance(body, dict) else None
-    if not isinstance(usage, dict) or "neurons" not in usage:
-        return body
-    return body | {"usage": {name: value for name, value in usage.items() if name != "neurons"}}
+    return replace(reply, body=without_charge(reply.body), neurons=0.0, origin=NOWHERE, is_cached=True)

@@ -168,11 +168,22 @@ class FailureKind(StrEnum):
     SERVER = "server"
 
 
+@immutable
+class Bill:
+    """What was paid for although nothing came of it."""
+
+    model: str
+    accounts: tuple[str, ...]
+    shares: tuple[float, ...]
+    """The neurons that each of them has paid."""
+
+
 class Failure(Exception):  # noqa: N818 - it stands beside Reply as the other outcome of a Call
     """What a Call came to instead of a Reply.
 
     `message` is fit for a caller: free of ids, tokens and upstream prefixes. `code` is Cloudflare's own number.
-    `account`, for the operator, is the id of the account that failed, once somebody knows it.
+    `account`, for the operator, is the id of the account that failed, once somebody knows it. `bill` is set where
+    Cloudflare answered, at its price, and the answer was no good.
     """
 
     def __init__(
@@ -202,6 +213,7 @@ class Failure(Exception):  # noqa: N818 - it stands beside Reply as the other ou
         self.request_id = request_id
         self.is_retryable = is_retryable
         self.account = account
+        self.bill: Bill | None = None
 
 
 @immutable

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,12 @@ from app import __version__
 from app.calls import Limits
 from app.catalog import Catalog
 from app.settings import Settings
-from app.stores.keys import Keys, KeysError, add_key, list_keys, parse_limits, remove_key, set_limits
+from app.stores.key_entries import KeysError, parse_limits
+from app.stores.key_file import add_key, list_keys, remove_key, set_limits
+from app.stores.keys import Keys
 
 if TYPE_CHECKING:
-    from app.doctor import Setup  # which loads what serving and keys don't need here
+    from app.doctor.setup import Setup  # which loads what serving and keys don't need here
 
 LIMITS_HELP = "`rpm=60`, `concurrent=4`, `neurons=5000` (a day), `models=gpt-*|@cf/meta/*`"
 
@@ -108,7 +111,8 @@ def shown(limits: Limits) -> str:
 
 def examine() -> int:
     """Prints a line per check. 1 if one has failed."""
-    from app.doctor import Doctor, Finding, Outcome, is_well
+    from app.doctor.examination import Doctor
+    from app.doctor.findings import Finding, Outcome, is_well
     from app.upstream.transport import make_transport
 
     try:
@@ -124,22 +128,35 @@ def examine() -> int:
     return 0 if is_well(findings) else 1
 
 
+def read(settings: Settings) -> tuple[Catalog, Keys]:
+    """What the server reads as it starts. Raises ValueError for names of models or keys that can't be used."""
+    from app.upstream.providers import is_provider_model
+
+    has_gateway = settings.ai_gateway_id is not None
+    catalog = Catalog.load(settings.model_aliases, is_foreign=is_provider_model, has_gateway=has_gateway)
+    catalog.check("MODEL_FALLBACKS", chain.from_iterable(settings.fallbacks.values()))
+    return catalog, Keys([key.get_secret_value() for key in settings.api_keys], keys_path(settings.data_dir))
+
+
 def setup_of(settings: Settings) -> "Setup":
-    """Raises ValueError for model aliases or keys that can't be used."""
+    """Raises ValueError as `read` does."""
     from app.auth import our_accounts
-    from app.doctor import Setup
-    from app.upstream.gateway import Gateway, is_provider_model
+    from app.doctor.setup import Setup
+    from app.upstream.gateway import Gateway
 
     gateway = Gateway.from_settings(settings)
-    catalog = Catalog.load(settings.model_aliases, is_foreign=is_provider_model, has_gateway=gateway is not None)
-    keys = Keys([key.get_secret_value() for key in settings.api_keys], keys_path(settings.data_dir))
+    catalog, keys = read(settings)
     pictures = 0 if settings.pictures_url else settings.pictures_max_bytes
     return Setup(
         mode=settings.mode,
         api_base_url=settings.cloudflare_api_base_url,
         accounts=our_accounts(settings),
         gateway=gateway,
-        licensed_models=tuple(model.id for model in catalog if model.is_listed and model.quirks.license_prompt),
+        licenses={
+            model.id: model.quirks.license_prompt
+            for model in catalog
+            if model.is_listed and model.quirks.license_prompt
+        },
         data_dir=Path(settings.data_dir),
         wanted_bytes=pictures + settings.translation_cache_max_bytes,
         host=settings.host,

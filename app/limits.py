@@ -193,17 +193,19 @@ class Limiter:
         budget: float | None = None,
         accounts: Iterable[str] = (),
         others: Others | None = None,
+        is_spent: Callable[[], bool] = lambda: False,
         now: Callable[[], float] = time.time,
     ) -> None:
         """`budget`: neurons that the server's own accounts may spend in a day, together. `accounts`: their ids.
 
-        Callers who bring an account of their own have no budget. `others`: the other workers, if there are any. `now`
-        tells Unix seconds.
+        Callers who bring an account of their own have no budget. `others`: the other workers, if there are any.
+        `is_spent`: whether Cloudflare says of all of our accounts that nothing is left today. `now` tells Unix seconds.
         """
         self._ledger = ledger
         self._budget = budget
         self._accounts = tuple(accounts)
         self._others = others
+        self._is_spent = is_spent
         self._now = now
         self._costs = _Costs()
         self._server = _Tally()
@@ -237,7 +239,7 @@ class Limiter:
         """What the caller can spend until 00:00 UTC: the least of the key's and the server's. None: no limit."""
         allowances = []
         if self._budget is not None and caller.account.is_ours:
-            allowances.append(self._budget - self._spent())
+            allowances.append(self._left(self._budget))
         if caller.limits.neurons_per_day is not None:
             allowances.append(caller.limits.neurons_per_day - self._ledger.spent_today(caller.name))
         return max(min(allowances), 0.0) if allowances else None
@@ -247,18 +249,25 @@ class Limiter:
 
         So many more requests as `remaining` says would be let in now. Neurons are rounded down.
         """
+        limits = caller.limits
+        if limits is UNLIMITED:  # as most are
+            if self._budget is None or not caller.account.is_ours:
+                return []
+            return [_remaining(self._left(self._budget))]
         headers: Headers = []
-        limits, now = caller.limits, self._now()
+        now = self._now()
         if limits.requests_per_minute is not None:
             limit = limits.requests_per_minute
             drawn = self._tally(caller.name).settle(now, limit)
-            headers += _rate_headers(b"requests", limit, limit - drawn + ROUNDING, drawn * MINUTE_SECONDS / limit)
+            reset = duration(drawn * MINUTE_SECONDS / limit).encode() if drawn else b"0s"
+            headers += _rate_headers(b"requests", limit, limit - drawn + ROUNDING, reset)
         if limits.neurons_per_day is not None:
             left = max(limits.neurons_per_day - self._ledger.spent_today(caller.name), 0.0)
-            headers += _rate_headers(b"neurons", limits.neurons_per_day, left, until_midnight(now))
+            reset = _in_seconds(math.ceil(until_midnight(now)))
+            headers += _rate_headers(b"neurons", limits.neurons_per_day, left, reset)
         remaining_neurons = self.remaining_neurons(caller)
         if remaining_neurons is not None:
-            headers.append((b"x-flarelay-remaining-neurons", b"%d" % remaining_neurons))
+            headers.append(_remaining(remaining_neurons))
         return headers
 
     def _admit_key(self, caller: Caller, model: str) -> tuple[_Tally, float]:
@@ -294,6 +303,8 @@ class Limiter:
     def _share(self, spent: float, limit: float, tally: _Tally, model: str, whose: str) -> float:
         """The neurons to set aside for a request, if as many are left."""
         share = min(self._costs.expected(model), limit * LARGEST_SHARE)
+        if spent < limit and spent + tally.set_aside + share <= limit:
+            return share
         if spent >= limit or spent + share > limit:
             raise RateLimitError(
                 f"This {whose} has used up its allowance of {limit:,.10g} neurons a day. "
@@ -302,20 +313,18 @@ class Limiter:
                 retry_after_seconds=math.ceil(until_midnight(self._now())),
                 should_retry=False,
             )
-        if spent + tally.set_aside + share > limit:
-            raise RateLimitError(
-                f"What is left of this {whose}'s allowance of {limit:,.10g} neurons a day is set aside for requests "
-                "that are running. Please try again when they have ended.",
-                retry_after_seconds=2,
-            )
-        return share
+        raise RateLimitError(
+            f"What is left of this {whose}'s allowance of {limit:,.10g} neurons a day is set aside for requests "
+            "that are running. Please try again when they have ended.",
+            retry_after_seconds=2,
+        )
+
+    def _left(self, budget: float) -> float:
+        return 0.0 if self._is_spent() else budget - self._spent()
 
     def _spent(self) -> float:
         """Neurons, of the server's own accounts."""
-        spent = 0.0
-        for account in self._accounts:
-            spent += self._ledger.spent_today(account=account)
-        return spent
+        return self._ledger.spent_today_on(self._accounts)
 
     def _tally(self, name: str) -> _Tally:
         tally = self._keys.get(name)
@@ -349,11 +358,20 @@ def duration(seconds: float) -> str:
     return f"{text}{rest / 1000:g}s"
 
 
-def _rate_headers(what: bytes, limit: float, remaining: float, reset_seconds: float) -> Headers:
+def _remaining(neurons: float) -> tuple[bytes, bytes]:
+    return b"x-flarelay-remaining-neurons", b"%d" % max(neurons, 0.0)
+
+
+@lru_cache(maxsize=2)
+def _in_seconds(seconds: int) -> bytes:
+    return duration(seconds).encode()
+
+
+def _rate_headers(what: bytes, limit: float, remaining: float, reset: bytes) -> Headers:
     return [
         (b"x-ratelimit-limit-" + what, b"%d" % limit),
         (b"x-ratelimit-remaining-" + what, b"%d" % remaining),
-        (b"x-ratelimit-reset-" + what, duration(reset_seconds).encode()),
+        (b"x-ratelimit-reset-" + what, reset),
     ]
 
 

@@ -149,14 +149,14 @@ class Metrics:
         `route` is a template, such as `route_of` gives, never a path. `model` is the one that ran, not what the caller
         wrote, which may be anything; one that consumed nothing is not named.
         """
-        counts = self._routes[_bounded(route, self._routes, MOST_ROUTES)]
+        counts = self._routes.get(route) or self._routes[_bounded(route, self._routes, MOST_ROUTES)]
         counts.statuses[status] = counts.statuses.get(status, 0) + 1
         counts.streams += is_stream
         counts.seconds.observe(seconds)
         if first_byte_seconds is not None:
             counts.first_byte.observe(first_byte_seconds)
         if model is not None and (prompt_tokens or completion_tokens or neurons or audio_seconds):
-            consumed = self._models[_bounded(model, self._models, MOST_MODELS)]
+            consumed = self._models.get(model) or self._models[_bounded(model, self._models, MOST_MODELS)]
             consumed.prompt += prompt_tokens
             consumed.completion += completion_tokens
             consumed.cached += cached_tokens

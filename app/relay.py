@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from itertools import count
+from operator import is_
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -39,8 +40,9 @@ from app.translators.base import (
 )
 from app.upstream.answers import is_operators, to_error
 from app.upstream.batches import close, in_order, merge, open_together, together
+from app.upstream.charges import bill_for
 from app.upstream.client import Again
-from app.upstream.gateway import apart
+from app.upstream.gateway_options import apart
 from app.upstream.incoming import Events, Raw
 from app.upstream.markdown import Markdown
 from app.values import immutable
@@ -164,7 +166,11 @@ class Relay:
             calls = zip(plan.calls, callers(caller), strict=False)
             replies = await together([self._upstream.run(call, each, again) for call, each in calls])
             plan = _as_sent(plan, replies)
-            body, usage = translator.from_replies(plan, [reply for _, reply in _charged(replies)])
+            try:
+                body, usage = translator.from_replies(plan, [reply for _, reply in _charged(replies)])
+            except Failure as failure:
+                failure.bill = bill_for(plan.context.model.id, (reply for _, reply in replies))
+                raise
         paid = [reply.origin for _, reply in replies if not reply.is_cached]
         usage = _priced(usage, plan.context.model, len(paid) / max(len(replies), 1))
         return Answer(body, plan, usage, tuple(paid), is_cached=bool(replies) and not paid)
@@ -184,7 +190,9 @@ class Relay:
             incremental = translator.to_stream(plan)
             chunks = _chunks(incremental, sources, caller.account)
             await anext(chunks)
-        except BaseException:
+        except BaseException as failure:
+            if isinstance(failure.__cause__, Failure):
+                failure.__cause__.bill = bill_for(plan.context.model.id, sources)
             await close(sources)
             raise
         return Stream(chunks, plan, tuple(source.origin for source in sources), incremental)
@@ -321,14 +329,15 @@ class Relay:
             raise BadRequestError(message, param="model", code="unsupported_model")
         if pictures and not model.can("vision") and model.picture_model:
             model = replace(self._catalog.resolve(model.picture_model), default_effort=model.default_effort)
-        if pictures and not model.can("vision"):
+        refused = [] if model.can("vision") else [picture for picture in pictures if not picture.is_found]
+        if refused:
             message = f"The model '{name}' can't see pictures. GET /v1/models lists those with the capability 'vision'."
-            raise BadRequestError(message, param=pictures[0].param, code="unsupported_content")
+            raise BadRequestError(message, param=refused[0].param, code="unsupported_content")
         return model
 
     async def _loaded(self, pictures: Sequence[Picture], model: Model) -> Mapping[str, str]:
         """Addresses -> data URIs that the model takes. An address that comes up several times is loaded once."""
-        if not pictures:
+        if not (pictures and model.can("vision")):
             return {}
         params = {picture.url: picture.param for picture in reversed(pictures)}
         if len(params) > MOST_PICTURES:
@@ -377,7 +386,8 @@ def callers(caller: Caller) -> Iterator[Caller]:
 
 def _as_sent(plan: Plan[Req], outcomes: Iterable[tuple[Call, object]]) -> Plan[Req]:
     """The plan with the calls that were answered, some of which may have been changed on the way."""
-    return replace(plan, calls=tuple(call for call, _ in outcomes))
+    calls = tuple([call for call, _ in outcomes])
+    return plan if all(map(is_, calls, plan.calls)) else replace(plan, calls=calls)
 
 
 class failures_told:  # noqa: N801 - a context manager, and no generator, which would cost each request more

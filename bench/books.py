@@ -1,133 +1,99 @@
 """What accounting costs: CPU time per request with ledger, limits and metrics, against the same without.
 
-`python -m bench.books` runs two servers in one process, one of which keeps no books, over a stub of Cloudflare that
-costs next to nothing, and asks both for short chats in turns: with a plain key and the day's budget, as by default, and
-with a key that has every limit. Without sockets (which cost as much again, and more) the share of the books comes out
-larger than on a network, and the noise of the machine smaller. Ends by itself.
+    python -m bench.books [rounds]      two minutes for the 30 rounds that it takes unless told otherwise
+
+Three servers share a core, ask the same canned upstream, and are loaded in turns, a second each: one keeps no books,
+one has a plain key and the day's budget, as by default, and one a key with every limit that there is. What counts is
+the ratio of neighbouring seconds; their median is printed with the range in which it lies nine times out of ten.
 """
 
-import asyncio
+import random
 import statistics
+import sys
 import tempfile
-import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from typing import Any
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 
-import httpx2
-import orjson
-from starlette.applications import Starlette
+import uvicorn
 
-from app.main import create_app
-from app.settings import Settings
+from app.main import from_environment
+from app.routes.edge import Edge
+from app.routes.shortcut import Server
+from bench.yardstick.__main__ import LOAD_ON, Run
+from bench.yardstick.processes import on_cores
+from bench.yardstick.scenarios import Scenario, measure
+from bench.yardstick.targets import KEY, Kitchen, Recipe, flarelay
 
-ROUNDS = 60
-REQUESTS = 100
-ANSWER = orjson.dumps(
-    {
-        "result": {
-            "response": "Hello there.",
-            "usage": {"prompt_tokens": 20, "completion_tokens": 4, "total_tokens": 24},
-        },
-        "success": True,
-        "errors": [],
-        "messages": [],
-    }
-)
-BODY = orjson.dumps(
-    {
-        "model": "@cf/meta/llama-3.3-70b-instruct-fp8-fast",
-        "messages": [{"role": "user", "content": "Say hello, please."}],
-    }
-)
-HEADERS = [(b"authorization", b"Bearer one"), (b"content-type", b"application/json"), (b"host", b"bench")]
+ROUNDS = 30
+SECONDS = 1.0
+SCENARIO = Scenario("json32", "json", 32, ())
+
+ENOUGH = "1000000000000"
+LIMITS = f"name={KEY};rpm=100000000;concurrent=1000;neurons={ENOUGH}"
+SETTINGS = {"plain key": {"NEURON_BUDGET": ENOUGH}, "every limit": {"NEURON_BUDGET": ENOUGH, "API_KEYS": LIMITS}}
+WITHOUT = "without"
 
 
-class Body(httpx2.AsyncByteStream):
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield ANSWER
-
-    async def aclose(self) -> None:
-        return
-
-
-class Stub(httpx2.AsyncBaseTransport):
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:  # noqa: ARG002 - all alike
-        return httpx2.Response(200, headers={"content-type": "application/json"}, stream=Body())
-
-
-KEYS = {"plain key": "one", "every limit": "name=one;rpm=100000000;concurrent=1000;neurons=1000000000"}
-
-
-def application(folder: str, key: str, *, has_books: bool) -> Starlette:
-    settings = Settings(
-        _env_file=None,
-        data_dir=folder,
-        log_level="warning",
-        api_keys=key,
-        neuron_budget=1e9,
-        cloudflare_account_id="bench",
-        cloudflare_api_token="bench",  # noqa: S106 - made up
-    )
-    app = create_app(settings, transport=Stub())
-    if not has_books:
-        for middleware in app.user_middleware:
-            middleware.kwargs.pop("books", None)
+def without_books() -> Server:
+    """The server, but for what it would write down."""
+    app = from_environment()
+    assert isinstance(app, Server)  # noqa: S101 - it has a front
+    assert isinstance(app.front, Edge)  # noqa: S101 - which keeps the books
+    app.front.books = None
     return app
 
 
-async def ask(app: Starlette) -> None:
-    scope: dict[str, Any] = {
-        "type": "http",
-        "method": "POST",
-        "path": "/v1/chat/completions",
-        "raw_path": b"/v1/chat/completions",
-        "query_string": b"",
-        "headers": HEADERS,
-        "http_version": "1.1",
-        "scheme": "http",
-    }
-    sent: list[dict[str, Any]] = []
-    messages = iter([{"type": "http.request", "body": BODY, "more_body": False}])
-
-    async def receive() -> Any:
-        if (message := next(messages, None)) is None:
-            await asyncio.Event().wait()  # the client stays
-        return message
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await app(scope, receive, send)
-    assert sent[0]["status"] == 200, sent  # noqa: S101
+def serve(port: int) -> None:
+    uvicorn.run("bench.books:without_books", factory=True, port=port, log_config=None, access_log=False)
 
 
-async def microseconds(app: Starlette) -> float:
-    began = time.process_time()
-    for _ in range(REQUESTS):
-        await ask(app)
-    return (time.process_time() - began) / REQUESTS * 1e6
+def silent(upstream: int, folder: Path) -> Recipe | None:
+    recipe = flarelay({})(upstream, folder)
+    command = [sys.executable, "-m", "bench.books", "serve", str(recipe.door.port)] if recipe else []
+    return replace(recipe, command=command, kinds=("json",)) if recipe else None
 
 
-async def measure(kind: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        apps = {
-            name: application(f"{folder}/{name}", KEYS[kind], has_books=name == "with") for name in ("with", "without")
-        }
-        async with AsyncExitStack() as running:
-            for app in apps.values():
-                await running.enter_async_context(app.router.lifespan_context(app))
-                await microseconds(app)
-            spent: dict[str, list[float]] = {name: [] for name in apps}
-            for number in range(ROUNDS):
-                for name in ("with", "without") if number % 2 else ("without", "with"):
-                    spent[name].append(await microseconds(apps[name]))
-            ratios = [each / other for each, other in zip(spent["with"], spent["without"], strict=True)]
-            medians = {name: statistics.median(values) for name, values in spent.items()}
-            print(f"{kind}: with {medians['with']:.0f} us, without {medians['without']:.0f} us a request")  # noqa: T201
-            print(f"median of the paired ratios {statistics.median(ratios):.3f}")  # noqa: T201
+def kitchens() -> dict[str, Kitchen]:
+    return {WITHOUT: silent} | {name: flarelay(settings) for name, settings in SETTINGS.items()}
+
+
+def spent(rounds: int) -> dict[str, list[float]]:
+    """Microseconds of CPU time per request, of each server in each round."""
+    found: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory(prefix="books-") as folder, ExitStack() as parts, on_cores(LOAD_ON):
+        course = Run(Path(folder), parts)
+        for name, kitchen in kitchens().items():
+            course.add(name, kitchen)
+        for number in range(rounds + 1):
+            names = list(course.targets)
+            for name in names if number % 2 else reversed(names):
+                target = course.targets[name]
+                sample = measure(SCENARIO, target.door, target, SECONDS, Path(folder))
+                if number:  # the first one warms up
+                    found.setdefault(name, []).append(sample.cpu_us)
+    return found
+
+
+def likely(ratios: list[float]) -> tuple[float, float]:
+    """Between which the median lies nine times out of ten, by the bootstrap."""
+    dice = random.Random(1)  # noqa: S311 - resampling
+    medians = sorted(statistics.median(dice.choices(ratios, k=len(ratios))) for _ in range(2000))
+    return medians[100], medians[-101]
+
+
+def main(rounds: int) -> None:
+    found = spent(rounds)
+    for name in SETTINGS:
+        ratios = [each / other for each, other in zip(found[name], found[WITHOUT], strict=True)]
+        low, high = likely(ratios)
+        each, other = statistics.median(found[name]), statistics.median(found[WITHOUT])
+        print(f"{name}: {each:.0f} us a request, without books {other:.0f} us")  # noqa: T201
+        print(f"  median of the paired ratios {statistics.median(ratios):.3f} ({low:.3f} to {high:.3f})")  # noqa: T201
 
 
 if __name__ == "__main__":
-    for kind in KEYS:
-        asyncio.run(measure(kind))
+    if sys.argv[1:2] == ["serve"]:
+        serve(int(sys.argv[2]))
+    else:
+        main(int(sys.argv[1]) if sys.argv[1:] else ROUNDS)

@@ -14,6 +14,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from app.emulator.app import create_emulator
+from app.emulator.options import GatewayOptions
 from tests.serving import (
     BEARER,
     CHAT,
@@ -101,6 +102,29 @@ def test_accounts_with_faults_of_their_own_leave_the_work_to_the_third(
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("route", ["rest", "host"])
+def test_accounts_with_faults_behind_a_gateway_that_goes_down_leave_the_work_to_the_third(
+    route: str, *, stream: bool
+) -> None:
+    gateways = {"mine": GatewayOptions()}
+    own: dict[str, Any] = {"ai_gateway_id": "mine", "ai_gateway_route": route, "ai_gateway_fallback": True}
+    with cloudflare(tokens=TOKENS, daily_neurons=ALLOWANCE, gateways=gateways) as upstream:
+        own["ai_gateway_base_url"] = upstream.url.replace("/client/v4", "/v1")
+        with behind(upstream, wrong=("second",), **own) as (_, http):
+
+            def statuses() -> set[int]:
+                asks = (asked(f"Hello {turn}", stream=stream) for turn in range(6))
+                return {http.post(CHAT_URL, json=body).status_code for body in asks}
+
+            spend(upstream, "first")
+            assert statuses() == {200}
+            gateways["mine"] = GatewayOptions(is_down=True)
+            assert statuses() == {200}
+            spend(upstream, "third")
+            assert statuses() == {429}
+
+
+@pytest.mark.parametrize("stream", [False, True])
 def test_spent_accounts_are_told_as_one_limit_until_midnight(stream: bool) -> None:
     with cloudflare(tokens=TOKENS, daily_neurons=ALLOWANCE) as upstream, behind(upstream) as (_, http):
         spend(upstream, *IDS)
@@ -112,6 +136,24 @@ def test_spent_accounts_are_told_as_one_limit_until_midnight(stream: bool) -> No
             assert response.headers["x-should-retry"] == "false"
             assert abs(int(response.headers["retry-after"]) - until_midnight()) < 30
         assert sorted(paid(upstream)) == sorted(IDS)
+
+
+def test_nothing_is_left_once_cloudflare_says_so_of_all_accounts(tmp_path: Path) -> None:
+    """Somebody else has spent it, so our books know nothing of it."""
+    own: dict[str, Any] = {"neuron_budget": None, "data_dir": str(tmp_path)}
+    with cloudflare(tokens=TOKENS, daily_neurons=ALLOWANCE) as upstream, behind(upstream, **own) as (_, http):
+
+        def available() -> Any:
+            return http.get("/v1/dashboard/billing/credit_grants").json()["total_available"]
+
+        spend(upstream, *IDS[:2])
+        left = [http.post(CHAT_URL, json=asked("Hello")).headers["x-flarelay-remaining-neurons"]]
+        assert available() > 29
+        spend(upstream, *IDS[2:])
+        left += [http.post(CHAT_URL, json=asked("Hello")).headers["x-flarelay-remaining-neurons"] for _ in range(2)]
+        assert left == ["30000", "0", "0"]
+        assert http.get("/v1/usage").json()["allowance"]["remaining"] == 0
+        assert available() == pytest.approx(0.01)  # One API ends a channel at 0
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -14,7 +14,7 @@ import pytest
 
 from app.calls import UNLIMITED
 from app.commands import run
-from app.stores.keys import add_key, list_keys
+from app.stores.key_file import add_key, list_keys
 from tests.serving import (
     ACCOUNT,
     CHAT,
@@ -191,6 +191,23 @@ def test_the_free_allowance_of_each_account_is_the_default_budget(cloud: Cloudfl
         with limited(cloud, "", tmp_path / str(budget), **options) as (server, http):
             assert ask(server).headers["x-flarelay-remaining-neurons"] == str(budget)
             assert http.get("/v1/usage").json()["allowance"]["limit"] == budget
+
+
+def test_no_account_costs_money_while_another_is_free(tmp_path: Path) -> None:
+    """They could pay: Cloudflare refuses nothing here."""
+    tokens = {"one": "token-of-account-one", "two": "token-of-account-two"}
+    own: dict[str, Any] = {"cloudflare_account_id": None, "cloudflare_api_token": None, "neuron_budget": None}
+    own |= {"cloudflare_accounts": ",".join(map(":".join, tokens.items())), "admin_key": "key-of-the-admin"}
+    statuses: list[int] = []
+    with cloudflare(tokens=tokens) as upstream, limited(upstream, "", tmp_path, **own) as (_, http):
+        while statuses[-1:] != [429]:
+            wish = asked(f'{len(statuses)}\n!emulate {{"tokens": 4000}}', prompt_cache_key="one", max_tokens=4000)
+            statuses.append(http.post(CHAT_URL, json=wish).status_code)  # 819 neurons each
+        report = http.get("/v1/admin/usage", headers={"authorization": "Bearer key-of-the-admin"}).json()
+        paid = [upstream.emulator.meters.neurons_today(name) for name in tokens]
+    assert statuses == [200] * 24 + [429]
+    assert max(paid) < 10_000 + 820
+    assert [(each["limit"], each["spent"]) for each in report["accounts"]] == [(10_000, pytest.approx(n)) for n in paid]
 
 
 def test_who_brings_an_account_of_his_own_has_no_budget(cloud: Cloudflare, tmp_path: Path) -> None:

@@ -134,7 +134,11 @@ def test_stop_sequences(claude: anthropic.Anthropic, model: str) -> None:
     request: Any = scripted(model, {"text": "one two three", "reasoning": ""}, max_tokens=1000, stop_sequences=[" two"])
     message = claude.messages.create(**request)
     assert texts_in(message) == ["one"]
-    assert message.stop_reason in ("stop_sequence", "end_turn")
+    with claude.messages.stream(**request) as stream:
+        streamed = stream.get_final_message()
+    assert texts_in(streamed) == ["one"]
+    for each in (message, streamed):
+        assert (each.stop_reason, each.stop_sequence) == ("stop_sequence", " two")
 
 
 def test_tokens_are_counted(claude: anthropic.Anthropic) -> None:

@@ -6,8 +6,8 @@ import httpx2
 import orjson
 import pytest
 
-from app.translators.turns import WORD_JOINER
-from tests.serving import CHAT, Cloudflare
+from app.translators.turns import UNSEEN, WORD_JOINER
+from tests.serving import CHAT, FAMILIES, UNLISTED, Cloudflare
 from tests.translators.test_messages import message_of, told
 from tests.translators.test_messages_sessions import EVERYTHING, long_session, strings_in
 
@@ -31,3 +31,42 @@ def test_hundreds_of_turns_of_claude_code(http: httpx2.Client, upstream: Cloudfl
     for _, kind, words in session.said:
         assert (orjson.dumps({"said": words}).decode() if kind == "call" else words) in arrived
     assert "ephemeral" not in arrived
+
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+ADDRESS = {"url": f"data:image/png;base64,{PIXEL}"}
+SOURCE = {"type": "base64", "media_type": "image/png", "data": PIXEL}
+LOOK: dict[str, Any] = {"name": "look", "arguments": "{}"}
+SESSIONS: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"messages": [
+        {"role": "user", "content": "Look"},
+        {"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": LOOK}]},
+        {"role": "tool", "tool_call_id": "a", "content": [{"type": "image_url", "image_url": ADDRESS}]},
+    ]},
+    "/v1/responses": {"input": [
+        {"role": "user", "content": "Look"},
+        LOOK | {"type": "function_call", "call_id": "a"},
+        {"type": "function_call_output", "call_id": "a", "output": [
+            {"type": "input_image", "image_url": ADDRESS["url"]},
+        ]},
+    ]},
+    "/v1/messages": {"max_tokens": 100, "messages": [
+        {"role": "user", "content": "Look"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "look", "input": {}}]},
+        {"role": "user", "content": [
+            {"type": "tool_result", "tool_use_id": "a", "content": [{"type": "image", "source": SOURCE}]},
+        ]},
+    ]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", SESSIONS)
+@pytest.mark.parametrize("model", [model for model in FAMILIES if model != UNLISTED])
+def test_a_picture_that_a_tool_has_found_ends_no_session(
+    http: httpx2.Client, upstream: Cloudflare, model: str, path: str
+) -> None:
+    """None of the models sees."""
+    response = http.post(path, json={"model": model} | SESSIONS[path])
+    assert response.status_code == 200, response.text
+    assert UNSEEN in str(upstream.sent)
+    assert PIXEL not in str(upstream.sent)

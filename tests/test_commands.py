@@ -12,7 +12,8 @@ from app import __version__
 from app.__main__ import command_line
 from app.calls import Limits
 from app.commands import run, setup_of, shown
-from app.stores.keys import Keys, list_keys
+from app.stores.key_file import list_keys
+from app.stores.keys import Keys
 from tests.serving import ACCOUNT, DEADLINE_SECONDS, KEY, TOKEN, Cloudflare, settings
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound here
@@ -136,7 +137,7 @@ def test_the_doctor_finds_a_server_with_an_account_well(monkeypatch: pytest.Monk
     output = capsys.readouterr().out
     assert "ok          models on account1: they may be run." in output
     assert "ok          API_KEYS: callers need one of 2." in output
-    assert "not checked licence of" in output
+    assert "ok          licence of @cf/meta/llama-3.2-11b-vision-instruct on account1" in output
     for secret in (TOKEN, KEY, key):
         assert secret not in output
 
@@ -201,13 +202,40 @@ def test_the_command_line_runs_commands(folder: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.usefixtures("_undone", "folder")
-def test_without_a_command_it_serves(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("PORT", "eighty", "PORT: "),
+        ("API_KEYS", "alice=sk-very-secret;rpm=many", "Key 1 of the settings: `rpm`"),
+        ("MODEL_ALIASES", '{"mine": "openai/gpt-4.1"}', "MODEL_ALIASES: 'mine' leads to no model"),
+        ("MODEL_FALLBACKS", '{"gpt-4o": ["gpt-none"]}', "MODEL_FALLBACKS: 'gpt-none' leads to no model"),
+    ],
+)
+def test_a_server_that_cannot_start_says_why_in_a_line(
+    name: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
     monkeypatch.setattr(sys, "argv", ["flarelay"])
-    monkeypatch.setenv("PORT", "eighty")
+    monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as left:
         command_line()
     assert left.value.code == 2
-    assert capsys.readouterr().err.startswith("PORT: ")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(told)
+    assert "secret" not in line
+
+
+@pytest.mark.usefixtures("_undone", "folder")
+def test_without_a_command_it_serves(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    served: list[str] = []
+    monkeypatch.setattr("uvicorn.run", lambda app, **_: served.append(app))
+    monkeypatch.setattr("gc.disable", lambda: None)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["flarelay"])
+    monkeypatch.setenv("AI_GATEWAY_ID", "mine")
+    monkeypatch.setenv("MODEL_ALIASES", '{"mine": "openai/gpt-4.1"}')
+    command_line()
+    assert served == ["app.main:from_environment"]
+    assert "http://127.0.0.1:" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("folder")

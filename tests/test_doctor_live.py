@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
-from app.emulator.gateway import GatewayOptions
+from app.emulator.options import GatewayOptions
 from tests.serving import ACCOUNT, DEADLINE_SECONDS, KEY, TOKEN, Cloudflare, cloudflare
 from tests.test_gateway import host_of
 
@@ -154,5 +154,5 @@ def test_the_doctor_spends_nothing(outcomes: dict[str, Outcome], upstream: Cloud
     assert len(outcomes) == len(CASES)
     bodies: list[Any] = [request.body for request in upstream.emulator.requests if request.method == "POST"]
     assert len(bodies) >= 8
-    assert {orjson.dumps(body) for body in bodies} == {b'{"prompt":"hi"}'}
+    assert {orjson.dumps(body) for body in bodies} == {b'{"prompt":"hi"}', b"{}"}
     assert [upstream.emulator.meters.neurons_today(account) for account in (ACCOUNT, "account2")] == [0, 0]

@@ -9,7 +9,7 @@ import httpx2
 import orjson
 import pytest
 
-from app.emulator.gateway import GatewayOptions
+from app.emulator.options import GatewayOptions
 from app.emulator.requests import ReceivedRequest
 from tests.serving import (
     ACCOUNT,
@@ -288,6 +288,20 @@ class TestCache:
             told.append((response.headers["cf-aig-cache-status"], bool(response.headers["cf-aig-log-id"])))
         assert told == [("MISS", True), ("HIT", True)]
 
+    @pytest.mark.parametrize("path", ["/v1/chat/completions", f"/v1/run/{NATIVE}", f"/v1/run/{CHAT}"])
+    def test_a_hit_costs_nothing(self, rest: httpx2.Client, path: str) -> None:
+        def cost() -> tuple[str, float]:
+            response = rest.post(path, json=asked(f"Who pays for {path}?", CHAT)).raise_for_status()
+            return response.headers["cf-aig-cache-status"], float(response.headers["x-flarelay-neurons"])
+
+        def spent() -> Any:
+            return rest.get("/v1/usage").json()["total"]["neurons"]
+
+        (first, neurons), before = cost(), spent()
+        assert (first, neurons > 0) == ("MISS", True)
+        assert cost() == ("HIT", 0)
+        assert spent() == before
+
     @pytest.mark.parametrize("in_body", [True, False])
     def test_a_cache_key_is_the_callers_own(self, rest: httpx2.Client, upstream: Cloudflare, *, in_body: bool) -> None:
         def ask(key: str, content: str) -> tuple[str, str]:
@@ -368,6 +382,15 @@ class TestProviders:
                 assert (body["model"], body["choices"][0]["message"]["content"]) == (model, "Hello there")
             is_ours = model.startswith("workers-ai/")
             assert ("authorization" in last(upstream).headers) is (is_ours or client is rest)
+
+    def test_who_is_known_to_the_gateways_host_only_is_asked_there(
+        self, rest: httpx2.Client, upstream: Cloudflare
+    ) -> None:
+        model = "google-ai-studio/gemini-2.5-pro"
+        response = chat(rest, scripted(model, {"text": "Hello there"}))
+        assert response.json()["choices"][0]["message"]["content"] == "Hello there"
+        assert last(upstream).path == f"/v1/{ACCOUNT}/open/compat/chat/completions"
+        assert credentials(last(upstream)) == {"cf-aig-authorization": f"Bearer {TOKEN}"}
 
     def test_the_length_of_an_answer_is_the_providers_matter(self, rest: httpx2.Client, upstream: Cloudflare) -> None:
         def sent(model: str, **asked_for: int) -> dict[str, int]:

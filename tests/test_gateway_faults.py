@@ -9,7 +9,7 @@ import httpx2
 import orjson
 import pytest
 
-from app.emulator.gateway import GatewayOptions
+from app.emulator.options import GatewayOptions
 from tests.serving import (
     ACCOUNT,
     BEARER,

@@ -6,7 +6,7 @@ import httpx2
 import orjson
 import pytest
 
-from app.emulator.gateway import GatewayOptions
+from app.emulator.options import GatewayOptions
 from tests.emulator.asking import picture_bytes
 from tests.serving import ACCOUNT, Cloudflare, cloudflare, connected, flarelay
 from tests.sounding import recording

@@ -30,6 +30,7 @@ from tests.serving import (
     connected,
     flarelay,
     payloads,
+    scripted,
     until,
 )
 from tests.sounding import recording
@@ -103,6 +104,7 @@ def test_every_request_is_in_the_report_with_what_it_cost(cloud: Cloudflare, tmp
         costs: dict[str, float] = {}
         for model, ask in ASKS.values():
             answer = ask(http).raise_for_status()
+            assert "x-flarelay-neurons-estimated" not in answer.headers
             costs[model] = costs.get(model, 0) + charges([answer])[0]
         assert min(costs.values()) > 0
         told = report(http)
@@ -143,6 +145,44 @@ def test_each_key_sees_its_own_and_the_admin_sees_all(cloud: Cloudflare, tmp_pat
             ("second", ACCOUNT, 1),
         ]
         assert everybodys["total"]["neurons"] == pytest.approx(sum(mine + theirs), rel=1e-4)
+
+
+@pytest.mark.parametrize("model", [NATIVE, CHAT])
+def test_what_had_to_be_asked_again_is_paid_for_twice(cloud: Cloudflare, tmp_path: Path, model: str) -> None:
+    wish = scripted(model, {"quirks": ["json-mode-unmet"]}, response_format={"type": "json_object"})
+    before = cloud.emulator.meters.neurons_today(ACCOUNT)
+    with flarelay(cloud, data_dir=str(tmp_path), **KEYS) as server, connected(server) as http:
+        (cost,) = charges([http.post("/v1/chat/completions", json=wish).raise_for_status()])
+        paid = cloud.emulator.meters.neurons_today(ACCOUNT) - before
+        assert cost == pytest.approx(paid, rel=1e-4)
+        assert report(http)["total"]["neurons"] == pytest.approx(paid, rel=1e-4)
+
+
+PROSE = {"leak": "I would rather not."}
+UNTYPED: dict[str, Any] = {"type": "object"}
+TOOL = {"type": "function", "function": {"name": "look", "parameters": UNTYPED}}
+
+
+@pytest.mark.parametrize(
+    ("path", "wish"),
+    [
+        ("/v1/chat/completions", {"tools": [TOOL], "tool_choice": "required"}),
+        ("/v1/chat/completions", {"response_format": {"type": "json_object"}}),
+        ("/v1/chat/completions", {"response_format": {"type": "json_object"}, "stream": True}),
+        ("/v1/chat/completions", {"response_format": {"type": "json_object"}, "n": 2}),
+        ("/v1/messages", {"tools": [{"name": "look", "input_schema": UNTYPED}], "tool_choice": {"type": "any"}}),
+    ],
+)
+def test_an_answer_that_was_no_good_is_paid_for(
+    cloud: Cloudflare, tmp_path: Path, path: str, wish: dict[str, Any]
+) -> None:
+    before = cloud.emulator.meters.neurons_today(ACCOUNT)
+    with flarelay(cloud, data_dir=str(tmp_path), **KEYS) as server, connected(server) as http:
+        assert http.post(path, json=scripted(CHAT, PROSE, max_tokens=50, **wish)).status_code >= 400
+        paid = cloud.emulator.meters.neurons_today(ACCOUNT) - before
+        (row,) = report(http)["data"]
+    assert (row["model"], row["neurons"]) == (CHAT, pytest.approx(paid, rel=1e-4))
+    assert paid > 0
 
 
 def test_a_failure_costs_nothing(cloud: Cloudflare, tmp_path: Path) -> None:

@@ -241,6 +241,14 @@ class TestPictures:
         assert caught.value.param == "messages[0].content[1].image_url.url"
         assert caught.value.code == "unsupported_content"
 
+    async def test_a_blind_model_does_without_those_that_its_tools_have_found(self) -> None:
+        """Otherwise an agent that has looked at one could never go on."""
+        relays, transport, web = relay(whole(HELLO))
+        result = {"role": "tool", "tool_call_id": "a", "content": showing("https://a.test/1")}
+        await relays.complete(chat, BLIND, asking("hi", messages=[{"role": "user", "content": "hi"}, result]), CALLER)
+        assert "image_url" not in str(transport.bodies[0])
+        assert web.fetched == []
+
     async def test_another_model_may_take_over(self) -> None:
         relays, transport, _ = relay(whole({"choices": [{"message": {"content": "a cat"}}]}), whole(HELLO))
         seen = await relays.complete(chat, "eyes", asking(showing("https://a.test/1")), CALLER)

@@ -243,6 +243,14 @@ class Catalog:
             self._resolved[name] = model
         return model
 
+    def check(self, setting: str, names: Iterable[str]) -> None:
+        """Better refused at the start than at a request. Raises ValueError for the first that leads to no model."""
+        for name in names:
+            try:
+                self.resolve(name)
+            except ModelNotFoundError as failure:
+                raise ValueError(f"{setting}: {name!r} leads to no model. {failure}") from failure
+
     def _resolve(self, name: str) -> Model:
         alias = self._alias(name)
         if alias is None:

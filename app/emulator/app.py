@@ -31,7 +31,8 @@ from app.emulator.faults import (
     paid_plan_needed,
     retired,
 )
-from app.emulator.gateway import Entry, Gateways, entry_of
+from app.emulator.gateway import Gateways
+from app.emulator.gateway_entries import Entry, entry_of
 from app.emulator.images import run_text_to_image
 from app.emulator.meters import Meters
 from app.emulator.models_search import searched

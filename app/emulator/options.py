@@ -1,11 +1,37 @@
-"""Options: how strict, generous and quick an emulator is."""
+"""Options: how strict, generous and quick an emulator and its gateways are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from app.catalog import Model
-from app.emulator.gateway import GatewayOptions
 from app.emulator.quirks import DEFAULT_QUIRKS, checked
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayOptions:
+    token: str | None = field(default=None, repr=False)
+    """Of an authenticated gateway; None lets everybody in."""
+    is_down: bool = False
+    """Answers 503 to everything, and not in JSON."""
+    cache_ttl_seconds: float | None = None
+    """What the gateway keeps without being asked to; None: nothing."""
+    requests_per_minute: int | None = None
+    """Above it 2003; the window slides."""
+    is_spent: bool = False
+    """Its spend limit is reached (2041)."""
+    has_credits: bool = True
+    """There is money for the models of other providers, else 2021."""
+    key_aliases: tuple[str, ...] = ("default",)
+    """Names of stored keys; for others 2040."""
+    unsafe_words: tuple[str, ...] = ()
+    """What guardrails block, on the gateway host: 2016 in a prompt, 2017 in an answer."""
+    private_words: tuple[str, ...] = ()
+    """What DLP blocks: 2029 in a request, 2030 in an answer."""
+    run_form: Literal["any", "run", "bare"] = "any"
+    """Which path runs a model on the gateway host: `workers-ai/run/{model}`, `workers-ai/{model}`, or both."""
+    spoils_files: bool = True
+    """Forms and plain bytes arrive damaged."""
 
 
 @dataclass(frozen=True, slots=True)

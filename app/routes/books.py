@@ -9,21 +9,12 @@ from app.limits import Admission, Limiter
 from app.metrics import Metrics, route_of
 from app.routes.replies import Headers
 from app.stores.ledger import Entry, Ledger
-from app.values import immutable
 
 if TYPE_CHECKING:
     from app.routes.record import Record
 
 
 NOTHING = Usage()
-
-
-@immutable
-class Leave:
-    """The leave that one request has."""
-
-    caller: Caller
-    admission: Admission
 
 
 class Books:
@@ -36,9 +27,9 @@ class Books:
         self.known: frozenset[str] = frozenset()
         """The paths that there are, as templates."""
 
-    def admit(self, caller: Caller) -> Leave:
+    def admit(self, caller: Caller) -> Admission:
         """Raises RateLimitError."""
-        return Leave(caller, self._limiter.admit(caller))
+        return self._limiter.admit(caller)
 
     def headers(self, caller: Caller) -> Headers:
         """What is left, for every answer."""
@@ -46,7 +37,8 @@ class Books:
 
     def close(
         self,
-        leave: Leave,
+        admission: Admission,
+        caller: Caller,
         model: str | None,
         usage: Usage | None,
         accounts: tuple[str, ...],
@@ -54,20 +46,23 @@ class Books:
     ) -> None:
         """The request is over. `shares`: the neurons of each account, if they have not paid all the same."""
         if model and usage:
-            leave.admission.neurons = usage.neurons
-            accounts = accounts or (leave.caller.account.id,)
-            for entry in entries(leave.caller.name, accounts, model, usage, shares):
-                self._ledger.record(entry)
-        leave.admission.release()
+            admission.neurons = usage.neurons
+            accounts = accounts or (caller.account.id,)
+            if len(accounts) == 1:  # nearly always
+                self._ledger.record(Entry(caller.name, accounts[0], model, *_spent(usage)))
+            else:
+                for entry in entries(caller.name, accounts, model, usage, shares):
+                    self._ledger.record(entry)
+        admission.release()
 
     def count(self, record: "Record") -> None:
         """The request in the metrics."""
-        usage, first = record.usage or NOTHING, record.first_byte_ms
+        usage = record.usage or NOTHING
         self.metrics.request(
             route_of(record.path, self.known),
             record.status,
-            record.elapsed_ms() / 1000,
-            None if first is None else first / 1000,
+            record.seconds,
+            record.first_byte_seconds,
             record.ran,
             record.stream,
             usage.prompt_tokens,
@@ -78,6 +73,11 @@ class Books:
         )
 
 
+def _spent(usage: Usage) -> tuple[float, bool, int, int, int, float]:
+    tokens = usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
+    return (usage.neurons or 0, usage.is_priced, *tokens, usage.audio_seconds)
+
+
 def entries(
     key: str, accounts: Sequence[str], model: str, usage: Usage, shares: Sequence[float] = ()
 ) -> Iterator[Entry]:
@@ -85,10 +85,6 @@ def entries(
 
     `shares`: the neurons of each call, in place of equal parts of the usage's.
     """
-    if len(accounts) == 1:  # nearly always
-        tokens = usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
-        yield Entry(key, accounts[0], model, usage.neurons or 0, usage.is_priced, *tokens, usage.audio_seconds)
-        return
     calls, before = len(accounts), 0
     for account, own in Counter(accounts).items():
         after = before + own

@@ -13,7 +13,7 @@ from app.routes.record import Record
 from app.routes.streaming import ClientLeft
 
 SLASHES = re.compile(r"/{2,}")
-KEY_IN_PATH = re.compile(r"/(?!v[123]/)[^/]+(?=/(?:v[123]/)?(?:translate|usage|languages)$)")
+KEY_IN_PATH = re.compile(r"/(?!(?:v[123]|admin|billing)/)[^/]+(?=/(?:v[123]/)?(?:translate|usage|languages)$)")
 HIDDEN = "/{token}"
 """Some translation clients have no other place for a key, and paths are logged."""
 
@@ -26,7 +26,7 @@ class Edge:
 
     def __init__(self, app: ASGIApp, books: Books | None = None) -> None:
         self._app = app
-        self._books = books
+        self.books = books
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -35,8 +35,8 @@ class Edge:
         scope["path"] = plain_path(scope["path"])
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
         record = scope["record"] = Record(request_id(given), scope["method"], KEY_IN_PATH.sub(HIDDEN, scope["path"]))
-        if self._books:
-            record.begin(self._books)
+        if self.books:
+            record.begin(self.books)
         id_header = (b"x-request-id", record.request_id.encode())
 
         async def send_on(message: Message) -> None:
@@ -86,10 +86,10 @@ class Faults:
         try:
             await self._app(scope, receive, send)
         except ClientLeft:
-            record.status = 499  # nginx's number for it; `first_byte_ms` tells whether the answer had begun
+            record.status = 499  # nginx's number for it; `first_byte_seconds` tells whether the answer had begun
             record.error = "client_left"
         except APIStatusError as error:
-            record.error = error.code
+            record.fail(error)
             if record.status:
                 raise  # too late for an answer: the connection has to break, so that nothing looks whole
             if self._quota_ends_channel and error.code == DAILY_LIMIT:

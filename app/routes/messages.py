@@ -23,7 +23,7 @@ from app.routes.bodies import read_body, validated
 from app.routes.openai import Endpoint
 from app.routes.record import Record
 from app.routes.replies import send_json
-from app.schemas.messages import MessageBody, MessagesRequest, TokenCountBody
+from app.schemas.messages import MessageBody, MessageCreation, MessagesRequest, TokenCountBody
 from app.translators.messages import count_tokens, messages
 
 TYPES = {
@@ -52,13 +52,16 @@ class Described(NamedTuple):
 
     path: str
     summary: str
+    request: type[BaseModel]
     answer: type[BaseModel]
     has_stream: bool = False
 
 
 ENDPOINTS = (
-    Described("/v1/messages", "Anthropic's Messages, streamed or whole, on any text model", MessageBody, True),
-    Described("/v1/messages/count_tokens", "The tokens of such a request, estimated", TokenCountBody),
+    Described(
+        "/v1/messages", "Anthropic's Messages, streamed or whole, on any text model", MessageCreation, MessageBody, True
+    ),
+    Described("/v1/messages/count_tokens", "The tokens of such a request, estimated", MessagesRequest, TokenCountBody),
 )
 
 
@@ -121,7 +124,7 @@ class Messages(Endpoint[MessagesRequest]):
         self, relay: Relay, auth: Auth, catalog: Catalog, *, max_body_bytes: int, heartbeat_seconds: float
     ) -> None:
         super().__init__(
-            MessagesRequest, messages, relay, auth, max_body_bytes=max_body_bytes, heartbeat_seconds=heartbeat_seconds
+            MessageCreation, messages, relay, auth, max_body_bytes=max_body_bytes, heartbeat_seconds=heartbeat_seconds
         )
         self._catalog = catalog
 

@@ -15,7 +15,7 @@ from app.errors import BadRequestError
 from app.relay import Answer, Relay, Stream
 from app.routes.bodies import read_body, validated
 from app.routes.record import Record, admitted
-from app.routes.replies import Headers, send_json
+from app.routes.replies import Headers, cost_headers, send_json
 from app.routes.streaming import HEARTBEAT, client_watched, send_events
 from app.schemas.chat import ChatCompletionRequest
 from app.schemas.completions import CompletionRequest
@@ -172,8 +172,7 @@ def told(answer: Answer[Any], record: Record) -> Headers:
     record.ran, record.usage = answer.plan.context.model.id, answer.usage
     record.accounts = accounts_of(answer.origins)
     headers = headers_of(answer.plan, answer.origins)
-    if answer.usage.neurons is not None:
-        headers.append((b"x-flarelay-neurons", b"%.6g" % answer.usage.neurons))
+    headers += cost_headers(answer.usage.neurons, is_priced=answer.usage.is_priced)
     if answer.is_cached:
         headers.append((b"x-flarelay-cache", b"hit"))
     if answer.usage.is_estimated:

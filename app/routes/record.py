@@ -9,9 +9,10 @@ from typing import Any
 from starlette.types import Scope, Send
 
 from app.auth import Auth
-from app.calls import Caller, Usage
+from app.calls import Caller, Failure, Usage
 from app.errors import APIStatusError, InternalServerError
-from app.routes.books import Books, Leave
+from app.limits import Admission
+from app.routes.books import Books
 from app.routes.replies import Headers, send_error
 
 logger = logging.getLogger("flarelay")
@@ -35,10 +36,12 @@ class Record:
     """Ids of those that paid, one for each call."""
     shares: tuple[float, ...] = ()
     """The neurons of each of them, where they are known."""
-    first_byte_ms: float | None = None
+    first_byte_seconds: float | None = None
+    seconds: float = 0.0
+    """All it took, once it is over."""
     books: Books | None = None
     asker: Caller | None = None
-    leave: Leave | None = None
+    admission: Admission | None = None
     is_streaming: bool = False
     """A stream has begun."""
     refuse: Callable[[APIStatusError, Send], Awaitable[None]] = send_error
@@ -49,7 +52,7 @@ class Record:
         """Note who asks, and let the request begin. Raises RateLimitError."""
         self.caller, self.asker = caller.name, caller
         if self.books:
-            self.leave = self.books.admit(caller)
+            self.admission = self.books.admit(caller)
 
     def begin(self, books: Books) -> None:
         """The request has come in."""
@@ -59,13 +62,21 @@ class Record:
     def answer(self, status: int) -> Headers:
         """The answer begins. What there is to tell of what is left."""
         self.status = status
-        self.first_byte_ms = self.elapsed_ms()
+        self.first_byte_seconds = time.perf_counter() - self.started
         if self.books is None:
             return []
         if self.stream:
             self.is_streaming = True
             self.books.metrics.streams_open += 1
         return self.books.headers(self.asker) if self.asker else []
+
+    def fail(self, error: APIStatusError) -> None:
+        """There is no answer, but maybe something to pay."""
+        self.error = error.code
+        bill = error.__cause__.bill if isinstance(error.__cause__, Failure) else None
+        if bill and not self.usage:
+            self.ran, self.accounts, self.shares = bill.model, bill.accounts, bill.shares
+            self.usage = Usage(neurons=sum(bill.shares))
 
     def crash(self, failure: Exception) -> InternalServerError:
         """What to tell of an exception that nobody foresaw; the log gets it whole."""
@@ -75,17 +86,15 @@ class Record:
         return crash
 
     def close(self) -> None:
-        """Give the leave back, and write down what was spent."""
+        """It is over. Give the leave back, and write down what was spent."""
+        self.seconds = time.perf_counter() - self.started
         if self.books is None:
             return
         self.books.metrics.requests_open -= 1
         self.books.metrics.streams_open -= self.is_streaming
         self.books.count(self)
-        if self.leave:
-            self.books.close(self.leave, self.ran or self.model, self.usage, self.accounts, self.shares)
-
-    def elapsed_ms(self) -> float:
-        return round((time.perf_counter() - self.started) * 1000, 1)
+        if self.admission and self.asker:
+            self.books.close(self.admission, self.asker, self.ran or self.model, self.usage, self.accounts, self.shares)
 
     def write(self) -> None:
         level = logging.INFO if self.status < 500 else logging.WARNING
@@ -98,8 +107,8 @@ class Record:
             "method": self.method,
             "path": self.path,
             "status": self.status,
-            "duration_ms": self.elapsed_ms(),
-            "first_byte_ms": self.first_byte_ms,
+            "duration_ms": _milliseconds(self.seconds),
+            "first_byte_ms": _milliseconds(self.first_byte_seconds),
             "caller": self.caller,
             "model": self.model,
             "ran": self.ran,
@@ -115,6 +124,10 @@ class Record:
                 "usage_estimated": self.usage.is_estimated or None,
             }
         return {key: value for key, value in fields.items() if value is not None}
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)
 
 
 def admitted(scope: Scope, auth: Auth) -> tuple[Record, Caller]:

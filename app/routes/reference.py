@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 from app.routes import messages
 from app.routes.openai import EVENTS_OR_JSON, FORMS, ROWS
 from app.schemas.errors import ErrorBody
-from app.schemas.messages import MessagesErrorBody, MessagesRequest
+from app.schemas.messages import MessagesErrorBody
 from app.schemas.models import Health, ModelCard, ModelCards, Voices
 
 REFERENCE = "#/components/schemas/{model}"
@@ -67,7 +67,11 @@ def describe(app: FastAPI) -> None:
 
 
 def _add(document: dict[str, Any]) -> None:
-    bodies = [MessagesRequest, *(each.answer for each in messages.ENDPOINTS), ErrorBody, MessagesErrorBody]
+    bodies = [
+        *(body for each in messages.ENDPOINTS for body in (each.request, each.answer)),
+        ErrorBody,
+        MessagesErrorBody,
+    ]
     shown: list[Any] = [(each, "validation") for each in (*(row.schema for row in (*ROWS, *FORMS)), *bodies)]
     shown += [(read.answer, "serialization") for read in READS]
     _, definitions = models_json_schema(shown, ref_template=REFERENCE)
@@ -107,7 +111,7 @@ def _operation(path: str, summary: str, body: dict[str, Any], answers: Sequence[
 
 def _messages_operation(described: messages.Described) -> dict[str, Any]:
     """One of Anthropic's, whose failures have a shape of their own."""
-    body: dict[str, Any] = {"application/json": {"schema": _schema(MessagesRequest)}}
+    body: dict[str, Any] = {"application/json": {"schema": _schema(described.request)}}
     answers = EVENTS_OR_JSON if described.has_stream else EVENTS_OR_JSON[:1]
     operation = _operation(described.path, described.summary, body, answers)
     operation["tags"] = ["anthropic"]

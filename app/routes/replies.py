@@ -12,6 +12,14 @@ from app.errors import APIStatusError
 Headers = list[tuple[bytes, bytes]]
 
 
+def cost_headers(neurons: float | None, *, is_priced: bool) -> Headers:
+    """What an answer cost, as far as it is known, and whether that only follows from the price list."""
+    if neurons is None:
+        return []
+    headers = [(b"x-flarelay-neurons", b"%.6g" % neurons)]
+    return [*headers, (b"x-flarelay-neurons-estimated", b"true")] if is_priced else headers
+
+
 async def send_json(body: Any, send: Send, *, status: int = 200, headers: Headers | None = None) -> None:
     await send_bytes(orjson.dumps(body), "application/json", send, status=status, headers=headers)
 

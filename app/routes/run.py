@@ -13,11 +13,12 @@ from starlette.types import Receive, Scope, Send
 
 from app.auth import Auth
 from app.calls import Account, Failure, FailureKind, Usage
+from app.catalog import Model
 from app.errors import BadRequestError
 from app.relay import Relay, failures_told
 from app.routes.bodies import read_body
 from app.routes.record import Record, admitted
-from app.routes.replies import Headers
+from app.routes.replies import Headers, cost_headers
 from app.routes.streaming import client_watched, send_events
 from app.translators.native_usage import usage_in
 from app.upstream.events import EventDecoder
@@ -49,16 +50,19 @@ class Run:
             try:
                 record.accounts = (raw.origin.account,)
                 headers = [(b"x-flarelay-model", model.id.encode()), *raw.origin.headers]
-                await self._send(raw, headers, caller.account, record, send)
+                await self._send(raw, model, headers, caller.account, record, send)
             finally:
+                if record.usage:
+                    record.usage = charged(record.usage, raw, model)
                 await raw.aclose()
-        if record.usage and record.usage.neurons is None:
-            record.usage = replace(record.usage, neurons=raw.neurons)
 
-    async def _send(self, raw: Raw, headers: Headers, account: Account, record: Record, send: Send) -> None:
-        if raw.neurons is not None:
-            record.usage = Usage(neurons=raw.neurons)
-            headers.append((b"x-flarelay-neurons", b"%.6g" % raw.neurons))
+    async def _send(
+        self, raw: Raw, model: Model, headers: Headers, account: Account, record: Record, send: Send
+    ) -> None:
+        usage = usage_in(raw.body) if raw.body is not None else None
+        if usage or raw.neurons is not None:
+            record.usage = usage = charged(usage or Usage(), raw, model)
+            headers += cost_headers(usage.neurons, is_priced=usage.is_priced)
         if b"event-stream" in raw.content_type.lower():
             record.stream = True
             failure = await send_events(
@@ -68,7 +72,6 @@ class Run:
             return
         headers.append((b"content-type", raw.content_type or b"application/octet-stream"))
         if raw.body is not None:
-            record.usage = usage_in(raw.body) or record.usage
             headers.append((b"content-length", b"%d" % len(raw.body)))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         if raw.body is None:
@@ -76,6 +79,16 @@ class Run:
                 async for piece in raw:
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": raw.body or b""})
+
+
+def charged(usage: Usage, raw: Raw, model: Model) -> Usage:
+    """With Cloudflare's own charge, or else that of the price list as far as it goes by tokens."""
+    if raw.is_free or usage.neurons is None:
+        usage = replace(usage, neurons=raw.neurons)
+    if usage.neurons is not None:
+        return usage
+    neurons = model.neurons(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
+    return usage if neurons is None else replace(usage, neurons=neurons, is_priced=True)
 
 
 async def _events(raw: Raw, account: Account, record: Record) -> AsyncGenerator[bytes]:

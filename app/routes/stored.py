@@ -73,7 +73,11 @@ def router(store: ResponseStore, auth: Auth) -> APIRouter:
 
 
 def page(items: Sequence[Item], limit: int, after: str | None) -> dict[str, Any]:
-    """A list as OpenAI's clients turn its pages. Raises NotFoundError if there is no item `after`."""
+    """A list as OpenAI's clients turn its pages: by ids, so that none may come twice.
+
+    Raises NotFoundError if there is no item `after`.
+    """
+    items = list({item["id"]: item for item in items}.values())
     ids = [item["id"] for item in items]
     if after is not None and after not in ids:
         raise NotFoundError(f"Item with id '{after[:200]}' not found.", param="after")

@@ -18,7 +18,7 @@ from app.errors import APIStatusError, BadRequestError, MethodNotAllowedError
 from app.routes.bodies import fault_of, read_body
 from app.routes.openai import LONGEST_HEADER
 from app.routes.record import Record
-from app.routes.replies import Headers, send_json
+from app.routes.replies import Headers, cost_headers, send_json
 from app.routes.streaming import client_watched
 from app.schemas.deepl import TranslationOptions
 from app.translation.charges import by_call
@@ -201,8 +201,8 @@ async def translate(desk: Desk, wish: Wish, caller: Caller, record: Record) -> T
     if not texts:
         return Translation(tuple(_unchanged(text, wish) for text in wish.texts), "")
     translation = await desk.translate(replace(wish, texts=texts), caller)
-    is_priced = any(charge.is_priced for charge in translation.charges)
-    record.ran, record.usage = translation.model, Usage(neurons=translation.neurons, is_priced=is_priced)
+    record.ran = translation.model
+    record.usage = Usage(neurons=translation.neurons, is_priced=_is_priced(translation))
     paid = tuple(by_call(translation.charges))
     record.accounts, record.shares = tuple(account for account, _ in paid), tuple(neurons for _, neurons in paid)
     translated = iter(translation.texts)
@@ -222,8 +222,7 @@ def headers_of(translation: Translation, ignored: Sequence[str]) -> Headers:
     headers: Headers = []
     if translation.model:
         headers.append((b"x-flarelay-model", translation.model.encode()))
-    if translation.neurons is not None:
-        headers.append((b"x-flarelay-neurons", b"%.6g" % translation.neurons))
+    headers += cost_headers(translation.neurons, is_priced=_is_priced(translation))
     if translation.units:
         headers.append((b"x-flarelay-cache", _cache(translation)))
     if translation.remedies:
@@ -231,6 +230,10 @@ def headers_of(translation: Translation, ignored: Sequence[str]) -> Headers:
     if names := ", ".join([*ignored, *translation.ignored])[:LONGEST_HEADER]:
         headers.append((b"x-flarelay-ignored", names.encode("unicode_escape")))  # they are the caller's: any text
     return headers
+
+
+def _is_priced(translation: Translation) -> bool:
+    return any(charge.is_priced for charge in translation.charges)
 
 
 def _cache(translation: Translation) -> bytes:

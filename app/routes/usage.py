@@ -171,7 +171,7 @@ def account_states(
 
 def _account_state(name: str, parking: Parked | None, spent: float, limit: float | None) -> AccountState:
     """What is left counts nothing once Cloudflare itself says that the day's neurons are spent."""
-    remaining = None if limit is None else max(0.0, limit - spent)
+    remaining = None if limit is None else max(0.0, round(limit - spent, 6))
     return AccountState(
         account=name,
         parked_until=datetime.fromtimestamp(int(parking.until), UTC) if parking else None,

@@ -93,10 +93,7 @@ class Metadata(TypedDict, total=False):
 
 
 class MessagesRequest(BaseModel):
-    """https://docs.anthropic.com/en/api/messages
-
-    Unlike there `max_tokens` may be left out: an answer may then be as long as in a chat.
-    """
+    """https://docs.anthropic.com/en/api/messages, and what their tokens are counted of."""
 
     model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
@@ -149,6 +146,12 @@ class MessagesRequest(BaseModel):
             for block in _blocks(content):
                 yield block
                 yield from _blocks(block.get("content"))
+
+
+class MessageCreation(MessagesRequest):
+    """A request to be answered: Anthropic's clients have to say how long the answer may be."""
+
+    max_tokens: Annotated[int, Field(ge=1)]
 
 
 class MessageUsage(BaseModel):

@@ -158,6 +158,15 @@ class Ledger:
             return sums.total if key is None else sums.keys.get(key, 0.0)
         return sums.accounts.get(account, 0.0) if key is None else sums.pairs.get((key, account), 0.0)
 
+    def spent_today_on(self, accounts: Iterable[str]) -> float:
+        """Neurons since 00:00 UTC on these accounts together."""
+        self._today()
+        spent = self._sums.accounts
+        total = 0.0
+        for account in accounts:
+            total += spent.get(account, 0.0)
+        return total
+
     async def report(self, *, since: date, until: date, key: str | None = None) -> list[Row]:
         """By day, key, account and model, both days included. Raises StoreError.
 

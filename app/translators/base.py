@@ -49,6 +49,8 @@ class Picture:
 
     url: str
     param: str
+    is_found: bool = False
+    """By a tool: a model that can't see is told that there is one. Others it refuses."""
 
 
 class DocumentsWanted(Exception):  # noqa: N818 - a question, not a failure

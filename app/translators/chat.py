@@ -38,6 +38,8 @@ HANDLED = frozenset(
 )  # fmt: skip
 """Fields that are put in the model's terms one by one. All others are passed on as they came."""
 
+PASSED = tuple(name for name in ChatCompletionRequest.model_fields if name not in HANDLED)
+
 HARMLESS = frozenset(
     {
         "user", "store", "metadata", "service_tier", "prompt_cache_retention", "safety_identifier", "prediction",
@@ -154,13 +156,14 @@ def _needs_check(wish: Wish) -> bool:
 
 
 def _body(wish: Wish) -> tuple[Body, tuple[str, ...]]:
-    given = {
-        key: value
-        for key, value in (wish.request.__dict__ | (wish.request.model_extra or {})).items()
-        if value is not None and key not in HANDLED
-    }
-    for field in REFUSED & given.keys():
-        raise BadRequestError(f"'{field}' is not a field of chat completions.", param=field, code="unknown_parameter")
+    request = wish.request
+    fields = request.__dict__
+    given = {name: value for name in PASSED if (value := fields[name]) is not None}
+    if extra := request.model_extra:
+        given |= {name: value for name, value in extra.items() if value is not None and name not in HANDLED}
+        for field in REFUSED & given.keys():
+            message = f"'{field}' is not a field of chat completions."
+            raise BadRequestError(message, param=field, code="unknown_parameter")
     if isinstance(modalities := given.get("modalities"), list | str) and "audio" in modalities:
         raise BadRequestError("Answers can't be spoken.", param="modalities", code="unsupported_parameter")
     ignored = [key for key in given if key in HARMLESS] + [*wish.offer.ignored, *wish.thinking.unheard]
@@ -170,7 +173,7 @@ def _body(wish: Wish) -> tuple[Body, tuple[str, ...]]:
     body |= _thinking_fields(wish.thinking, given.get("chat_template_kwargs"))
     if "top_p" in body:
         body["top_p"] = max(body["top_p"], LEAST_TOP_P)
-    seed, shape = wish.request.seed, wish.context.model.input_shape
+    seed, shape = request.seed, wish.context.model.input_shape
     if seed is not None and seed in SEEDS[shape]:
         body["seed"] = seed
     elif seed is not None:

@@ -39,6 +39,9 @@ FINISH_REASONS = {
 CUT = ("length", "content_filter")
 """The finish_reasons of answers that end before their end."""
 
+BESIDE_TEXT = ("reasoning_content", "reasoning", "refusal", "tool_calls")
+"""What else than a text there may be in a delta."""
+
 INCOMPLETE = {"max_output_tokens": "length", "content_filter": "content_filter"}
 """Why a response of OpenAI's Responses is incomplete -> a chat's finish_reason."""
 
@@ -86,6 +89,7 @@ class ChatReader:
         self._stops = StopCutter(reading.stops) if reading.stops else None
         self._results = StopCutter([RESULT]) if reading.is_emulated else None
         self._is_plain = not (self._thoughts or self._leaks or self._stops)
+        """Texts come out as they go in."""
         root = f"{reading.id}{choice or ''}n"
         self._tools = ToolCallReader(root, reading.used_ids, offer.is_parallel, keeps_ids=not choice)
         self._said: list[str] = []
@@ -102,7 +106,7 @@ class ChatReader:
     @property
     def is_done(self) -> bool:
         """Nothing that follows matters."""
-        return any(cutter.is_stopped for cutter in (self._stops, self._results) if cutter)
+        return bool((self._stops and self._stops.is_stopped) or (self._results and self._results.is_stopped))
 
     @property
     def lacks_call(self) -> bool:
@@ -131,6 +135,9 @@ class ChatReader:
             raise Failure(FailureKind.BROKEN, "Cloudflare sent an event that is not JSON.", status=502) from failure
         if not isinstance(event, dict):
             raise Failure(FailureKind.BROKEN, "Cloudflare sent an event that is not an object.", status=502)
+        if self._is_plain and (text := _text_alone(event)):
+            self._said.append(text)
+            return [Text(text)]
         return self._event(event, payload)
 
     def read(self, reply: Reply) -> list[Delta]:
@@ -259,7 +266,14 @@ class ChatReader:
             return [Text(text, logprobs)] if text or logprobs else []
         if logprobs:
             self._logprobs = joined(self._logprobs, logprobs)
-        return self._through_leaks(self._thoughts.feed(text) if self._thoughts else [Text(text)])
+        deltas = self._through_leaks(self._thoughts.feed(text) if self._thoughts else [Text(text)])
+        self._is_plain = not (self._leaks or self._stops or self._results or self._logprobs) and self._is_answering
+        return deltas
+
+    @property
+    def _is_answering(self) -> bool:
+        """Whether what may be thoughts is over."""
+        return self._thoughts is None or self._thoughts.is_over
 
     def _through_leaks(self, deltas: Iterable[Text | Thought]) -> list[Delta]:
         """Texts through the catcher of leaked tool calls, then through the stop sequences."""
@@ -338,6 +352,22 @@ class ChatReader:
         counted = {key: value for key, value in _object(usage).items() if value}
         if any(isinstance(value, int | float) for value in counted.values()):
             self._usage = self._usage | counted
+
+
+def _text_alone(event: dict[str, Any]) -> str | None:
+    """The text of an event with nothing else in it, as most are."""
+    choices = event.get("choices")
+    if event.get("usage"):
+        return None
+    if choices is None:
+        text = None if event.get("tool_calls") else event.get("response")
+    else:
+        choice = _object(choices[0]) if isinstance(choices, list) and choices else {}
+        delta = choice.get("delta")
+        if not isinstance(delta, dict) or choice.get("finish_reason") or choice.get("logprobs"):
+            return None
+        text = None if any(map(delta.get, BESIDE_TEXT)) else delta.get("content")
+    return text if isinstance(text, str) else None
 
 
 def _as_json(deltas: list[Delta], source: str) -> list[Delta]:

@@ -11,6 +11,7 @@ Where we differ from Anthropic:
 from dataclasses import replace
 from typing import Any
 
+from app.calls import Call
 from app.catalog import Model
 from app.schemas.chat import ChatCompletionRequest
 from app.schemas.messages import MessagesRequest
@@ -50,7 +51,7 @@ def to_plan(request: MessagesRequest, context: Context) -> Plan[MessagesRequest]
     ignored += [name for name, value in (request.model_extra or {}).items() if value is not None]
     if request.top_k and not top_k:
         ignored.append("top_k")
-    return Plan(request, context, made.calls, tuple(dict.fromkeys(ignored)), made.reading)
+    return Plan(request, context, tuple(map(_unstopped, made.calls)), tuple(dict.fromkeys(ignored)), made.reading)
 
 
 def count_tokens(request: MessagesRequest, model: Model) -> int:
@@ -70,6 +71,11 @@ def count_tokens(request: MessagesRequest, model: Model) -> int:
 
 def pictures(request: MessagesRequest) -> list[Picture]:
     return pictures_in(to_turns(request))  # type: ignore[arg-type]  # turns are messages of a chat
+
+
+def _unstopped(call: Call) -> Call:
+    """A stream without stop sequences: upstream says in whole answers only which one it met, the reader always."""
+    return replace(call, body={name: call.body[name] for name in call.body if not (call.stream and name == "stop")})
 
 
 def _fields(request: MessagesRequest, model: Model) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from app.schemas.messages import Block, Message, MessagesRequest, Source
 from app.translators import documents
 from app.translators.call_ids import CallIds, Made
 from app.translators.sources import asked_source
+from app.translators.turns import FOUND
 
 Turn = dict[str, Any]
 Part = dict[str, Any]
@@ -104,7 +105,7 @@ class _Calls:
         given = block.get("tool_use_id") or NO_ID
         call_id = self._ids.answered(given) or given
         parts = _inside(block.get("content"), where)
-        pictures = [part for part in parts if part["type"] == "image_url"]
+        pictures: list[Part] = [part | {FOUND: True} for part in parts if part["type"] == "image_url"]
         told = [_text(SEE_BELOW) if part["type"] == "image_url" else part for part in parts]
         if pictures:
             pictures.insert(0, _text(f"[The pictures in the result of the tool call {call_id}]"))

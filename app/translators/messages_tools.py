@@ -1,9 +1,10 @@
 """The tools of a Messages request as a chat's functions, and what was asked of their use."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from app.errors import BadRequestError
-from app.schemas.messages import MessagesRequest, Tool
+from app.schemas.messages import MessagesRequest, Tool, ToolChoice
 from app.translators.known_tools import known_input
 
 Function = dict[str, Any]
@@ -19,17 +20,25 @@ OPTIONS = {
 
 
 def tool_fields(request: MessagesRequest) -> dict[str, Any]:
-    """A chat's fields. Raises BadRequestError for a tool without a name."""
+    """A chat's fields. Raises BadRequestError for a tool without a name, and for the choice of none that there is."""
     functions = [function for i, tool in enumerate(request.tools or ()) if (function := _function(tool, f"tools[{i}]"))]
     if not functions:
         return {}
     fields: dict[str, Any] = {"tools": [{"type": "function", "function": function} for function in functions]}
     if choice := request.tool_choice:
-        named = {"type": "function", "function": {"name": choice.get("name") or ""}}
-        fields["tool_choice"] = named if choice["type"] == "tool" else CHOICES[choice["type"]]
+        is_named = choice["type"] == "tool"
+        fields["tool_choice"] = _named(choice, functions) if is_named else CHOICES[choice["type"]]
         if choice.get("disable_parallel_tool_use"):
             fields["parallel_tool_calls"] = False
     return fields
+
+
+def _named(choice: ToolChoice, functions: Sequence[Function]) -> Function:
+    names = [function["name"] for function in functions]
+    if (name := choice.get("name")) not in names:
+        message = f"'tool_choice.name' must be one of the tools: {', '.join(names)}."
+        raise BadRequestError(message, param="tool_choice.name", code="invalid_value")
+    return {"type": "function", "function": {"name": name}}
 
 
 def ignored_tools(request: MessagesRequest) -> list[str]:

@@ -155,9 +155,12 @@ def _made(request: ResponsesRequest, box: Toolbox) -> dict[str, Any]:
 
 
 def _to_format(wish: dict[str, Any] | None) -> dict[str, Any] | None:
-    """`text.format` with its schema in the chat's envelope."""
+    """`text.format` with its schema in the chat's envelope. Raises BadRequestError if there is none."""
     if wish is None or wish.get("type") != "json_schema" or "json_schema" in wish:
         return wish
+    if wish.get("schema") is None:
+        message = "'text.format.schema' is missing."
+        raise BadRequestError(message, param="text.format.schema", code="missing_required_parameter")
     return {"type": "json_schema", "json_schema": {key: value for key, value in wish.items() if key != "type"}}
 
 
@@ -222,7 +225,7 @@ class ResponseStream(ChoiceStream):
 
 
 def _pictures(exchange: Exchange) -> list[Picture]:
-    return [Picture(picture.url, "input") for picture in pictures_in(exchange.chat.messages)]
+    return [replace(picture, param="input") for picture in pictures_in(exchange.chat.messages)]
 
 
 def _unsupported(param: str, message: str) -> BadRequestError:

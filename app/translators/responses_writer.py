@@ -16,6 +16,7 @@ from app.calls import Usage
 from app.errors import APIStatusError
 from app.schemas.responses import Item, ResponsesRequest
 from app.translators.deltas import Delta, Refusal, Text, Thought, ToolCall
+from app.translators.leak_calls import loads
 from app.translators.responses_tools import Toolbox, call_item, custom_input
 from app.values import immutable
 
@@ -46,6 +47,10 @@ class _Open:
     """The type of what is said in it; a call has no parts."""
     pieces: list[str] = field(default_factory=list)
     logprobs: list[Any] = field(default_factory=list)
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self.item["status"] == "in_progress")
 
     @property
     def text(self) -> str:
@@ -122,14 +127,17 @@ class ResponseWriter:
         return [*events, self._event(f"response.{kind}.delta", **at, delta=delta.text)]
 
     def _call(self, delta: ToolCall) -> list[bytes]:
-        events = self._shut("completed") if delta.call_index not in self._calls else []
+        events: list[bytes] = []
         if delta.call_index not in self._calls:
+            events += self._settle()
             named = self._wish.box.named(delta.name or "")
             item_id = self._id("ctc" if named.is_custom else "fc")
             call = self._add(call_item(named, item_id, delta.id or item_id))
             self._calls[delta.call_index] = call
             events.append(self._added(call))
         call = self._calls[delta.call_index]
+        if not call.is_open:
+            return events  # blanks: nothing else can follow a whole call
         call.pieces.append(delta.arguments)
         if delta.arguments and call.item["type"] == "function_call":
             event = "response.function_call_arguments.delta"
@@ -140,7 +148,7 @@ class ResponseWriter:
         """The item that is being written, begun if it is none of such parts. It has one part only."""
         if self._open and self._open.part == part:
             return [], self._open
-        events = self._shut("completed")
+        events = self._settle()
         prefix, kind, rest = OPENINGS[part]
         empty: Item = {"id": self._id(prefix), "type": kind, "status": "in_progress"} | {
             key: list(value) if isinstance(value, list) else value for key, value in rest.items()
@@ -153,6 +161,14 @@ class ResponseWriter:
         else:
             events.append(self._thought_part("added", self._open))
         return events, self._open
+
+    def _settle(self) -> list[bytes]:
+        """End what is whole, as something new begins. Some models write several calls at once: those stay open."""
+        events = self._shut("completed")
+        for call in self._calls.values():
+            if call.is_open and isinstance(loads(call.text), dict):
+                events += self._call_done(call, "completed")
+        return events
 
     def _shut(self, status: str) -> list[bytes]:
         """End the message or the thoughts."""
@@ -194,18 +210,14 @@ class ResponseWriter:
     def _close(self, reason: str | None) -> list[bytes]:
         """End whatever is open; what came last is what an answer that was cut lacks the end of."""
         events = self._shut("incomplete" if reason else "completed")
-        calls = list(self._calls.values())
-        for call in calls:
-            is_cut = reason is not None and call is calls[-1] and not self._is_behind(call)
-            events += self._call_done(call, "incomplete" if is_cut else "completed")
+        for call in self._calls.values():
+            if call.is_open:
+                is_cut = reason is not None and call.index == len(self._items) - 1
+                events += self._call_done(call, "incomplete" if is_cut else "completed")
         if not reason and all(item["type"] == "reasoning" for item in self._items):
             opening, _ = self._opened("output_text")
             events += opening + self._shut("completed")
         return events
-
-    def _is_behind(self, call: _Open) -> bool:
-        """Whether something came after the call."""
-        return call.index < len(self._items) - 1
 
     def _call_done(self, call: _Open, status: str) -> list[bytes]:
         item, at, text = call.item, self._at(call), call.text

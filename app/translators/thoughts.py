@@ -47,8 +47,13 @@ class ThoughtSplitter:
         self.was_answer = False
         """What came out as Thought was the answer, and came out again as Text."""
 
+    @property
+    def is_over(self) -> bool:
+        """Nothing but the answer will come, as it is."""
+        return self._stage == "answer" and not self._is_after_tag
+
     def feed(self, text: str) -> list[Text | Thought]:
-        if self._stage == "answer" and not self._is_after_tag:
+        if self.is_over:
             return [Text(text)] if text else []
         if self._untagged and self._stage != "answer":
             self._unclosed.append(text)

@@ -14,11 +14,17 @@ from app.translators.tool_emulation import in_text
 
 Turn = dict[str, Any]
 
+TOOLS = ("tool", "function")
+
 UNKNOWN_CALL = "000000001"
 """What Cloudflare's types tell to use where a tool result names no call."""
 
 DATA_URI = re.compile(r"(data:)(?=[a-z]+/[a-z0-9.+-]+;base64,)", re.IGNORECASE)
 WORD_JOINER = "\u2060"
+
+FOUND = "found"
+"""Marks a part as found by a tool, where it does not stand in the tool's own turn."""
+UNSEEN = "[a picture, which this model can't see]"
 
 NO_RESULT = "[This call has no result.]"
 """Templates of the Mistral kind refuse a call without one."""
@@ -27,7 +33,7 @@ NO_RESULT = "[This call has no result.]"
 def pictures_in(messages: list[Message]) -> list[Picture]:
     """Every picture that the messages name, in order."""
     return [
-        Picture(_url(image), f"messages[{i}].content[{j}].image_url.url")
+        Picture(_url(image), f"messages[{i}].content[{j}].image_url.url", message["role"] in TOOLS or FOUND in part)
         for i, message in enumerate(messages)
         for j, part in enumerate(_parts(message))
         if (image := part.get("image_url"))
@@ -44,6 +50,8 @@ def to_turns(messages: list[Message], context: Context) -> list[Turn]:
     """
     if context.documents:
         messages = with_texts(messages, context.documents)
+    if not context.model.can("vision"):
+        messages = [_unseen(message) for message in messages]
     system = [text for message in messages if _is_system(message) and (text := _text(message.get("content")))]
     turns = _conversation(messages, context)
     if context.emulates_tools:
@@ -99,6 +107,15 @@ def _conversation(messages: list[Message], context: Context) -> list[Turn]:
             shown.append({"role": "user", "content": pictures})
     turns += shown
     return _with_results(turns) if names else turns
+
+
+def _unseen(message: Message) -> Message:
+    """With words for the pictures, which can only be a tool's: an agent that has looked at one has to go on."""
+    parts = _parts(message)
+    if not (parts and any(part.get("image_url") for part in parts)):
+        return message
+    told: list[Part] = [{"type": "text", "text": UNSEEN} if part.get("image_url") else part for part in parts]
+    return {**message, "content": told}
 
 
 def _with_results(turns: list[Turn]) -> list[Turn]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from app.calls import Account, Failure, FailureKind
 from app.upstream.failure_codes import OF_THE_DAY
-from app.upstream.gateway import is_provider_model
+from app.upstream.providers import is_provider_model
 
 logger = logging.getLogger("flarelay")
 
@@ -92,9 +92,21 @@ class Lease:
 class Accounts:
     """What is known about the accounts, in this process."""
 
-    def __init__(self, *, now: Callable[[], float] = time.time, cool_seconds: float = 30.0) -> None:
-        """`now` is the Unix time in seconds; `cool_seconds` is how long an account rests after a passing fault."""
+    def __init__(
+        self,
+        *,
+        now: Callable[[], float] = time.time,
+        cool_seconds: float = 30.0,
+        spent: Callable[[str], float] | None = None,
+        free_neurons: float | None = None,
+    ) -> None:
+        """`now` is the Unix time in seconds; `cool_seconds` is how long an account rests after a passing fault.
+
+        `free_neurons`: one of ours that has `spent` as many today is to spend no more, while there are others.
+        """
         self._now = now
+        self._spent_today = spent or (lambda _: 0.0)
+        self._free_neurons = free_neurons
         self._cool_seconds = cool_seconds
         self._running: dict[str, int] = {}
         self._parked: dict[_Key, Parked] = {}
@@ -117,7 +129,7 @@ class Accounts:
         if len(accounts) == 1:
             return accounts[0]
         now = self._now()
-        parked = [self._parking(account, now) for account in accounts]
+        parked = [self._parking(account, now) or self._used_up(account, now) for account in accounts]
         awake = [account for account, parking in zip(accounts, parked, strict=True) if parking is None]
         if not awake:
             raise _exhausted([parking for parking in parked if parking], now)
@@ -168,6 +180,13 @@ class Accounts:
         now = self._now()
         return [parking for parking in self._parked.values() if parking.until > now]
 
+    def are_spent(self, ids: Collection[str]) -> bool:
+        """Whether Cloudflare says of all of these accounts of ours that they have no neurons left today."""
+        if not self._parked:
+            return False
+        spent = {each.id for each in self.parked() if each.is_ours and each.reason is FailureKind.QUOTA}
+        return bool(ids) and spent.issuperset(ids)
+
     def _parking(self, account: Account, now: float) -> Parked | None:
         if not self._parked:
             return None
@@ -177,6 +196,12 @@ class Accounts:
             del self._parked[key]
             return None
         return parking
+
+    def _used_up(self, account: Account, now: float) -> Parked | None:
+        """For an account that would cost money by now: Cloudflare itself refuses only those that can't pay."""
+        if self._free_neurons is None or not account.is_ours or self._spent_today(account.id) < self._free_neurons:
+            return None
+        return Parked(account.id, FailureKind.QUOTA, now - now % DAY_SECONDS + DAY_SECONDS, is_ours=True)
 
     def _warm_at(self, account: Account, model: str) -> float:
         if not self._cooling:

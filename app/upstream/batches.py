@@ -90,18 +90,21 @@ async def merge(sources: Mapping[int, Events], is_done: Callable[[int], bool]) -
     Nothing is read ahead: the next batch of a source is waited for once the last one was taken. A single source
     costs no task.
     """
+    if len(sources) == 1:
+        ((choice, only),) = sources.items()
+        if is_done(choice):
+            await only.aclose()
+        async for events in only:
+            yield choice, events
+            if is_done(choice):
+                await only.aclose()
+        yield choice, None
+        return
 
     async def next_batch(choice: int) -> list[bytes] | None:
         if is_done(choice):
             await sources[choice].aclose()
         return await anext(sources[choice], None)
-
-    if len(sources) == 1:
-        (choice,) = sources
-        while batch := await next_batch(choice):
-            yield choice, batch
-        yield choice, None
-        return
 
     running: dict[asyncio.Task[list[bytes] | None], int] = {}
     arrived: asyncio.Queue[asyncio.Task[list[bytes] | None]] = asyncio.Queue()

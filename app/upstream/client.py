@@ -15,21 +15,16 @@ from app import __version__
 from app.calls import Account, Call, Caller, Failure, FailureKind, Origin, Reply
 from app.metrics import Metrics
 from app.upstream.accounts import Accounts
+from app.upstream.addresses import addressed
+from app.upstream.charges import neurons_of, with_charge_of, without_charge
 from app.upstream.detour import Detour
 from app.upstream.failures import classify, classify_event, from_exception
-from app.upstream.gateway import (
-    Gateway,
-    addressed,
-    apart,
-    is_down,
-    is_misrouted,
-    is_provider_model,
-    told,
-    upstream_model,
-)
-from app.upstream.incoming import Events, Raw, failure_in, loaded, neurons_of, unwrapped
+from app.upstream.gateway import Gateway, is_down, is_hit, is_misrouted, told
+from app.upstream.gateway_options import apart
+from app.upstream.incoming import Events, Raw, failure_in, loaded, unwrapped
+from app.upstream.providers import is_provider_model, upstream_model
 from app.upstream.transport import Transport
-from app.upstream.wire import Fields, Request, Response, Through, Timeouts, Wire
+from app.upstream.wire import Request, Response, Through, Timeouts, Wire
 
 logger = logging.getLogger("flarelay")
 
@@ -139,6 +134,7 @@ class WorkersAI:
 
     async def _mend(self, send: Send[T], call: Call, caller: Caller, again: Again) -> tuple[Call, T]:
         deadline = self._deadline()
+        outcome: T | None = None
         try:
             outcome = await self._persist(send, call, caller, deadline)
         except Failure as failure:
@@ -151,7 +147,7 @@ class WorkersAI:
                 return call, outcome
         if caller.gateway:
             caller = replace(caller, gateway=apart(caller.gateway, "again"))
-        return changed, await self._persist(send, changed, caller, deadline)
+        return changed, with_charge_of(outcome, await self._persist(send, changed, caller, deadline))
 
     async def _persist(self, send: Send[T], call: Call, caller: Caller, deadline: float) -> T:
         """Try until it works, it makes no sense any more, or the time is up.
@@ -171,9 +167,11 @@ class WorkersAI:
                         tries, failure = tries + 1, None
                         tried.clear()
                         await self._sleep(wait)
+                    started = _now()
                     try:
                         outcome = await self._routed(send, call, caller, account)
                     except Failure as caught:
+                        self._metrics.upstream_call(_now() - started)
                         self._metrics.upstream_failure(caught.kind, caught.code)
                         caught.account = account.id
                         tried.add(account.id)
@@ -182,6 +180,7 @@ class WorkersAI:
                         if not self._accounts.judge(account, caught, call.model) and not caught.is_retryable:
                             raise
                     else:
+                        self._metrics.upstream_call(_now() - started)
                         self._accounts.succeeded(account, call.model)
                         return outcome
         except TimeoutError as late:
@@ -271,7 +270,7 @@ class WorkersAI:
 
     async def _get(self, call: Call, _caller: Caller, account: Account, _gateway: Gateway | None) -> Reply:
         address = addressed(account, call.path, None, {})
-        response = await self._send(Request(address.url, [*COMMON, *address.headers], None, self._whole_timeouts))
+        response = await self._send(Request(address.url, (*COMMON, *address.headers), None, self._whole_timeouts))
         return _reply(response, await _body(response), Origin(account.id))
 
     async def _post(
@@ -288,10 +287,9 @@ class WorkersAI:
         )
         if address.is_detour:
             self._tell_once("Files and forms go to Cloudflare past the AI Gateway, which spoils them")
-        headers: Fields = [(b"content-type", call.content_type.encode()), *COMMON, *address.headers]
-        if call.affinity:
-            headers.append((b"x-session-affinity", call.affinity.encode()))
-        return await self._send(Request(address.url, headers, _content(call, gateway), timeouts))
+        headers = (*COMMON, (b"content-type", call.content_type.encode()), *address.headers)
+        others = [(b"x-session-affinity", call.affinity.encode())] if call.affinity else ()
+        return await self._send(Request(address.url, headers, _content(call, gateway), timeouts, others))
 
     def _tell_once(self, text: str) -> None:
         if text not in self._told:
@@ -333,13 +331,15 @@ def _reply(response: Response, body: bytes, origin: Origin) -> Reply:
         raise classify(response.status, response.named, body)
     content_type = response.header(b"content-type").lower()
     if content_type.startswith(BINARY):
-        return Reply(body, body, neurons_of(response), origin)
+        return Reply(body, body, 0.0 if is_hit(origin.headers) else neurons_of(response), origin)
     if b"json" not in content_type:
         raise Failure(FailureKind.BROKEN, "Cloudflare answered in an unexpected form.", status=502)
     value = loaded(body)
     failure = classify_event(value)
     if failure:
         raise failure
+    if is_hit(origin.headers):
+        return Reply(without_charge(unwrapped(value)), body, 0.0, origin)
     return Reply(unwrapped(value), body, neurons_of(response), origin)
 
 

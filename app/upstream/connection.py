@@ -5,6 +5,7 @@ woken. Its errors are httpx's, without the request, which their catcher adds.
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from contextlib import aclosing
 from typing import cast
@@ -18,6 +19,9 @@ from app.upstream.wire import Fields, Origin
 
 HIGH_WATER_BYTES = 256 * 1024
 """Unread bytes above which reading stops, so that TCP makes the server wait. Each read takes all there are."""
+
+H = ord("H")
+"""What a response begins with. The parser would take RTSP's and ICE's too, and empty lines before."""
 
 
 class Connection(asyncio.Protocol):
@@ -95,7 +99,7 @@ class Connection(asyncio.Protocol):
         while not self.status:
             if self._failure is not None:
                 raise self._failure
-            if not self._is_writing_paused:
+            if not self._is_writing_paused and not self._socket.is_closing():
                 return
             if not await self._wait(timeout_seconds):
                 raise httpx2.WriteTimeout("The server did not take the request in time")
@@ -129,6 +133,11 @@ class Connection(asyncio.Protocol):
         self._unread_bytes = 0
         self._resume_reading()
         return piece
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """None: there is no TLS, or no connection yet."""
+        return self._socket.get_extra_info("ssl_object") if self._is_connected else None
 
     @property
     def is_reusable(self) -> bool:
@@ -181,7 +190,11 @@ class Connection(asyncio.Protocol):
         if self._is_idle or self.is_complete:  # bytes that nobody asked for
             self.close()
             return
-        self._is_answered = True
+        if not self._is_answered:
+            self._is_answered = True
+            if data[0] != H:
+                self._end(httpx2.RemoteProtocolError("The server does not speak HTTP"))
+                return
         self._unread_bytes += len(data)
         self._bytes_since_body += len(data)
         try:

@@ -21,9 +21,12 @@ class EventDecoder:
             data = self._rest + data
         if b"\r" in data:
             data = _without_returns(data)
-        *blocks, self._rest = data.split(b"\n\n")
-        if len(self._rest) > LARGEST_EVENT:
+        blocks = data.split(b"\n\n")
+        rest = self._rest = blocks.pop()
+        if len(rest) > LARGEST_EVENT:
             raise ValueError("An event has no end.")
+        if data.count(b"\n") - rest.count(b"\n") == 2 * len(blocks):  # an event is a line
+            return [event for block in blocks if (event := block[6:] if block.startswith(b"data: ") else _data(block))]
         return [event for block in blocks if (event := _data(block))]
 
     def close(self) -> list[bytes]:

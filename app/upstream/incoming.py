@@ -7,8 +7,10 @@ import httpx2
 import orjson
 
 from app.calls import NOWHERE, Failure, FailureKind, Origin
+from app.upstream.charges import neurons_of
 from app.upstream.events import EventDecoder
 from app.upstream.failures import classify_event, from_exception
+from app.upstream.gateway import is_hit
 from app.upstream.wire import Response
 
 
@@ -25,7 +27,9 @@ class Raw:
         self._release = release
         self.origin = origin
         self.content_type = response.header(b"content-type")
-        self.neurons = neurons_of(response)
+        self.is_free = is_hit(origin.headers)
+        """AI Gateway had the answer. What it tells of its cost was somebody else's."""
+        self.neurons = 0.0 if self.is_free else neurons_of(response)
         self.body: bytes | None = None
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
@@ -103,6 +107,8 @@ class Events:
 
     def _up_to_failure(self, events: list[bytes]) -> list[bytes]:
         """The events before one that tells of a failure, which is kept to be raised after them."""
+        if not _may_tell_of_failure(events[0] if len(events) == 1 else b"\n".join(events)):
+            return events
         for i, event in enumerate(events):
             if failure := failure_in(event):
                 self._is_over, self._failure = True, failure
@@ -110,8 +116,12 @@ class Events:
         return events
 
 
+def _may_tell_of_failure(events: bytes) -> bool:
+    return b'"error' in events or b'"success"' in events or b'"Failed"' in events
+
+
 def failure_in(event: bytes) -> Failure | None:
-    if not (b'"error' in event or b'"success"' in event or b'"Failed"' in event):
+    if not _may_tell_of_failure(event):
         return None
     try:
         return classify_event(orjson.loads(event))
@@ -132,11 +142,3 @@ def unwrapped(value: Any) -> Any:
     while isinstance(value, Mapping) and "result" in value and ("success" in value or "state" in value):
         value = value["result"]
     return value
-
-
-def neurons_of(response: Response) -> float | None:
-    told = response.header(b"cf-ai-neurons")
-    try:
-        return float(told) if told else None
-    except ValueError:
-        return None

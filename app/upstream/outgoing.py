@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import NamedTuple
 
 import httpx2
@@ -12,6 +13,7 @@ PIECE_BYTES = 64 * 1024
 """Bodies above this size are sent piece by piece, as the server takes them."""
 
 LAST_CHUNK = b"0\r\n\r\n"
+CHANGES = "would change the request's meaning"
 
 Fields = dict[bytes, bytes]
 
@@ -33,11 +35,13 @@ class Outgoing(NamedTuple):
     @classmethod
     def of(cls, request: Request, target: Target) -> "Outgoing":
         """A request of our own making. Raises LocalProtocolError if what a server would read is not this one alone."""
-        lines = [b"%b %b HTTP/1.1" % (request.method.encode(), target.path), b"Host: %b" % target.host]
-        lines += [b"%b: %b" % field for field in request.headers]
-        if request.content is not None:
-            lines.append(b"Content-Length: %d" % len(request.content))
-        return cls(_head(lines), request.content or b"")
+        content = request.content
+        opening = _opening(request.method, target, request.headers)
+        if request.others:
+            opening += _joined([b"%b: %b" % field for field in request.others])
+        if content is None:
+            return cls(opening + b"\r\n", b"")
+        return cls(b"%bContent-Length: %d\r\n\r\n" % (opening, len(content)), content)
 
     @classmethod
     def from_request(cls, request: httpx2.Request) -> "Outgoing":
@@ -90,6 +94,13 @@ class Outgoing(NamedTuple):
             yield LAST_CHUNK
         elif left:
             raise _refusal("The body is shorter than its Content-Length")
+
+
+@lru_cache(maxsize=1024)
+def _opening(method: str, target: Target, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """The head without its end. Raises LocalProtocolError."""
+    lines = [b"%b %b HTTP/1.1" % (method.encode(), target.path), b"Host: %b" % target.host]
+    return _joined([_first(lines[0]), *lines[1:], *(b"%b: %b" % field for field in headers)])
 
 
 async def _slices(body: bytes) -> AsyncGenerator[bytes | memoryview, None]:
@@ -151,12 +162,22 @@ def _check_coding(fields: Fields) -> None:
 
 
 def _head(lines: list[bytes]) -> bytes:
-    """The lines as one, if each is still one line when they are put together."""
-    head = b"\r\n".join([*lines, b"", b""])
-    ends = len(lines) + 1
-    if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head or lines[0].count(b" ") != 2:
-        raise _refusal("A line break, a NUL or a space stands where it would change the request's meaning")
-    return head
+    return _joined([_first(lines[0]), *lines[1:], b""])
+
+
+def _first(line: bytes) -> bytes:
+    if line.count(b" ") != 2:
+        raise _refusal(f"A space stands where it {CHANGES}")
+    return line
+
+
+def _joined(lines: list[bytes]) -> bytes:
+    """The lines with their ends, if each is still one line when they are put together."""
+    text = b"\r\n".join([*lines, b""])
+    ends = len(lines)
+    if text.count(b"\n") != ends or text.count(b"\r") != ends or b"\0" in text:
+        raise _refusal(f"A line break or a NUL stands where it {CHANGES}")
+    return text
 
 
 def _chunk(piece: bytes) -> bytes:

@@ -17,8 +17,9 @@ from urllib.request import getproxies, proxy_bypass
 import httpx2
 
 from app.upstream.connection import Connection
-from app.upstream.dial import dial
+from app.upstream.dial import Names, dial
 from app.upstream.outgoing import Outgoing
+from app.upstream.tls import Resuming, default_context
 from app.upstream.wire import Origin, Request, Response, Timeouts, parsed, target_of
 
 PORTS = {"http": 80, "https": 443}
@@ -44,6 +45,7 @@ class Transport(httpx2.AsyncBaseTransport):
         self._keepalive_seconds = keepalive_seconds
         self._max_idle_connections = max_idle_connections
         self._max_header_bytes = max_header_bytes
+        self._names = Names()
         self._idle: dict[Origin, dict[Connection, None]] = {}  # dictionaries as stacks that can lose any element
         self._is_closed = False
 
@@ -78,7 +80,12 @@ class Transport(httpx2.AsyncBaseTransport):
             except (httpx2.NetworkError, httpx2.RemoteProtocolError):
                 if not connection.is_unanswered or outgoing.body is None:
                     raise
-        return await self._exchange(await self._connect(origin, timeouts), outgoing, timeouts, request)
+        connection = await self._connect(origin, timeouts)
+        response = await self._exchange(connection, outgoing, timeouts, request)
+        tls = connection.tls
+        if isinstance(tls, Resuming):
+            tls.keep()
+        return response
 
     async def aclose(self) -> None:
         """Close the idle connections and take no more requests. Responses in progress may be read to their end."""
@@ -128,7 +135,7 @@ class Transport(httpx2.AsyncBaseTransport):
         connection = Connection(origin, self._max_header_bytes, self._forget)
         try:
             async with asyncio.timeout(timeouts.get("connect")):
-                await self._open(connection)
+                await self._open(connection, timeouts.get("connect"))
         except BaseException as failure:
             connection.close()  # it may have come about all the same
             if isinstance(failure, TimeoutError):
@@ -138,18 +145,24 @@ class Transport(httpx2.AsyncBaseTransport):
             raise
         return connection
 
-    async def _open(self, connection: Connection) -> None:
+    async def _open(self, connection: Connection, timeout_seconds: float | None) -> None:
         scheme, raw_host, port = connection.origin
         host = raw_host.decode("ascii")
-        options: dict[str, Any] = {"ssl": await self._tls(), "server_hostname": host} if scheme == "https" else {}
-        sock = await dial(host, PORTS[scheme] if port is None else port)
+        options: dict[str, Any] = {}
+        if scheme == "https":  # uvloop holds on to a handshake until its time is up, although it was cancelled
+            options = {
+                "ssl": await self._tls(),
+                "server_hostname": host,
+                "ssl_handshake_timeout": timeout_seconds or None,
+            }
+        sock = await dial(self._names, host, PORTS[scheme] if port is None else port)
         await connection.loop.create_connection(lambda: connection, sock=sock, **options)
 
     async def _tls(self) -> ssl.SSLContext:
         async with self._ssl_lock:
             context = self._ssl_context
             if context is None:  # reading the certificates takes so long that it needs a thread
-                context = self._ssl_context = await asyncio.to_thread(_default_ssl_context)
+                context = self._ssl_context = await asyncio.to_thread(default_context)
             return context
 
 
@@ -263,9 +276,3 @@ def make_transport() -> httpx2.AsyncBaseTransport:
     """Our transport; where the environment names a proxy, one that uses httpx's own for that."""
     proxies = {scheme: url for scheme, url in getproxies().items() if scheme in ("http", "https", "all")}
     return EnvironmentTransport(proxies) if proxies else Transport()
-
-
-def _default_ssl_context() -> ssl.SSLContext:
-    context = httpx2.create_ssl_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context

@@ -4,7 +4,7 @@ Over our own transport that is all there is: httpx's requests, responses and hea
 the way. Any other transport of httpx's is reached through `Through`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -31,9 +31,12 @@ class Request(NamedTuple):
     """A POST with its content, or a GET without one."""
 
     url: str
-    headers: Fields
+    headers: tuple[tuple[bytes, bytes], ...]
+    """Those that come again and again."""
     content: bytes | None
     timeouts: Timeouts
+    others: Sequence[tuple[bytes, bytes]] = ()
+    """Further headers."""
 
     @property
     def method(self) -> str:
@@ -87,7 +90,7 @@ class Through:
         asked = httpx2.Request(
             request.method,
             request.url,
-            headers=request.headers,
+            headers=[*request.headers, *request.others],
             content=request.content,
             extensions={"timeout": dict(request.timeouts)},
         )

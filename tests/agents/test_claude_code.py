@@ -1,7 +1,9 @@
 """Claude Code, set up by its recipe in the README."""
 
 import pytest
+from PIL import Image
 
+from app.translators.turns import UNSEEN
 from tests.agents.workshop import Workshop, asked, called, calling, saying
 from tests.recipes import environment
 from tests.serving import Server
@@ -51,6 +53,14 @@ def test_it_goes_on_with_a_session_and_another_model(workshop: Workshop) -> None
     assert said == "Second."
     assert workshop.sent[-1]["model"] == model
     assert [turn["content"] for turn in workshop.sent[-1]["messages"] if turn["role"] == "assistant"] == ["First."]
+
+
+def test_it_looks_at_a_picture_with_a_model_that_can_not_see(workshop: Workshop) -> None:
+    path = workshop.project / "red.png"
+    Image.new("RGB", (64, 64), "red").save(path)
+    prompt = asked(calling(called("Read", file_path=str(path))))
+    said, _errors = workshop.run("claude", "-p", "--model", "@cf/zai-org/glm-4.7-flash", prompt=prompt)
+    assert said.endswith(UNSEEN)  # the emulator repeats what it was told last
 
 
 def test_it_compacts_a_session_that_outgrows_the_window(workshop: Workshop) -> None:

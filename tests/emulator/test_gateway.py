@@ -1,99 +1,21 @@
-"""AI Gateway in the box: its two entrances, its keys, its cache, and what it refuses."""
+"""What a gateway asks for, limits and refuses."""
 
 import asyncio
 from typing import Any
 
-import httpx2
 import pytest
 
-from app.emulator.gateway import KNOWN, GatewayOptions, Gateways, entry_of
-from app.emulator.options import Options
+from app.emulator.gateway import Gateways
+from app.emulator.gateway_entries import entry_of
+from app.emulator.gateway_faults import KNOWN
+from app.emulator.options import GatewayOptions, Options
 from app.emulator.replies import Reply
 from app.emulator.requests import ReceivedRequest
-from tests.emulator.asking import BGE, CHAT, FLUX, FLUX_2, GPT_OSS, HELLO, NATIVE, Asker, asking, events, scripted
+from tests.emulator.asking import BGE, CHAT, FLUX_2, GPT_OSS, HELLO, NATIVE, Asker, asking, events, scripted
+from tests.emulator.gateways import API, BY_HEADER, COMPLETIONS, HOST, ask_api, ask_host, chat_at_api, gateway, refused
 
 pytestmark = pytest.mark.anyio
-
-HOST = "http://emulator/v1/a1/gw/"
-API = "http://emulator/client/v4/accounts/a1/ai/"
-COMPLETIONS = "v1/chat/completions"
-BY_HEADER = {"cf-aig-gateway-id": "gw"}
 WHISPER = "@cf/openai/whisper"
-
-
-def gateway(**options: Any) -> Options:
-    return Options(tokens={"a1": "t1"}, gateways={"gw": GatewayOptions(**options)})
-
-
-async def ask_host(ask: Asker, path: str, body: Any = None, **headers: str) -> httpx2.Response:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return await ask.client.post(HOST + path, json=body or {"messages": HELLO}, headers=named)
-
-
-async def ask_api(ask: Asker, path: str, body: Any = None, **headers: str) -> httpx2.Response:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return await ask.client.post(API + path, json=body or {"messages": HELLO}, headers=BY_HEADER | named)
-
-
-async def chat_at_api(ask: Asker, content: str = "Hello", **headers: str) -> httpx2.Response:
-    body = {"model": CHAT, "messages": [{"role": "user", "content": content}]}
-    return await ask_api(ask, COMPLETIONS, body, **headers)
-
-
-def refused(response: httpx2.Response) -> tuple[int, int]:
-    """Status and code of a refusal of the gateway's own."""
-    body = response.json()
-    [error] = body["error"]
-    assert (body["success"], body["result"], body["messages"], body["name"]) == (False, [], [], "AiGatewayError")
-    assert (body["httpCode"], body["internalCode"], body["message"]) == (
-        response.status_code,
-        error["code"],
-        error["message"],
-    )
-    return response.status_code, error["code"]
-
-
-async def test_a_gateway_is_reached_by_a_header_of_the_api(ask: Asker) -> None:
-    response = await ask_api(ask, f"run/{NATIVE}")
-    assert response.json()["result"]["response"]
-    assert response.headers["cf-aig-step"] == "0"
-    assert {"cf-aig-log-id", "cf-aig-request-id", "cf-aig-event-id"} <= response.headers.keys()
-    assert "cf-aig-cache-status" not in response.headers
-
-
-async def test_without_the_header_there_are_no_features_of_it(ask: Asker) -> None:
-    response = await ask.run(NATIVE, messages=HELLO)
-    assert not [name for name in response.headers if name.startswith("cf-aig-")]
-
-
-@pytest.mark.parametrize("path", [f"workers-ai/run/{NATIVE}", f"workers-ai/{NATIVE}"])
-async def test_the_gateway_host_runs_models_at_two_paths(ask: Asker, path: str) -> None:
-    response = await ask_host(ask, path)
-    assert response.json()["result"]["response"]
-    assert "cf-aig-log-id" in response.headers
-
-
-@pytest.mark.parametrize(("form", "right", "wrong"), [("run", "run/", ""), ("bare", "", "run/")])
-async def test_or_at_one_of_them(form: str, right: str, wrong: str) -> None:
-    async with asking(gateway(run_form=form), "t1") as ask:
-        assert (await ask_host(ask, f"workers-ai/{right}{NATIVE}")).status_code == 200
-        response = await ask_host(ask, f"workers-ai/{wrong}{NATIVE}")
-        assert (response.status_code, response.json()["errors"][0]["code"]) == (404, 7003)
-
-
-async def test_the_gateway_host_has_openais_paths(ask: Asker) -> None:
-    chat = await ask_host(ask, f"workers-ai/{COMPLETIONS}", {"model": CHAT, "messages": HELLO})
-    assert chat.json()["object"] == "chat.completion"
-    vectors = await ask_host(ask, "workers-ai/v1/embeddings", {"model": BGE, "input": "Hi"})
-    assert vectors.json()["object"] == "list"
-    body = {"model": f"workers-ai/{CHAT}", "messages": HELLO}
-    prefixed = await ask_host(ask, f"workers-ai/{COMPLETIONS}", body)
-    assert prefixed.json()["errors"][0]["code"] == 5007
-
-
-async def test_streams_pass_through(ask: Asker) -> None:
-    body = {"model": CHAT, "messages": HELLO, "stream": True}
-    assert events(await ask_api(ask, COMPLETIONS, body, cf_aig_cache_ttl="60"))[-1] == "[DONE]"
 
 
 async def test_an_unknown_gateway_is_2001_and_default_is_there() -> None:
@@ -142,60 +64,6 @@ async def test_the_callers_ids_come_back(ask: Asker) -> None:
     response = await chat_at_api(ask, cf_aig_event_id="e1", cf_aig_collect_log="false")
     assert response.headers["cf-aig-event-id"] == "e1"
     assert "cf-aig-log-id" not in response.headers
-
-
-# Headers of two requests, their texts -> the cache's status of both.
-CACHED: list[tuple[dict[str, str], dict[str, str], tuple[str, str], tuple[str | None, str | None]]] = [
-    ({}, {}, ("a", "a"), (None, None)),
-    ({"cf-aig-cache-ttl": "60"}, {"cf-aig-cache-ttl": "60"}, ("a", "a"), ("MISS", "HIT")),
-    ({"cf-cache-ttl": "60"}, {"cf-cache-ttl": "60"}, ("a", "a"), ("MISS", "HIT")),
-    ({"cf-aig-cache-ttl": "60"}, {"cf-aig-cache-ttl": "60"}, ("a", "b"), ("MISS", "MISS")),
-    ({"cf-aig-cache-ttl": "60"}, {"cf-aig-cache-ttl": "0"}, ("a", "a"), ("MISS", None)),
-    (
-        {"cf-aig-cache-ttl": "60"},
-        {"cf-aig-cache-ttl": "60", "cf-aig-skip-cache": "true"},
-        ("a", "a"),
-        ("MISS", "MISS"),
-    ),
-    ({"cf-aig-cache-ttl": "60"}, {"cf-aig-cache-ttl": "60", "cf-skip-cache": "true"}, ("a", "a"), ("MISS", "MISS")),
-    ({"cf-aig-cache-key": "k"}, {"cf-aig-cache-key": "k"}, ("a", "b"), ("MISS", "HIT")),
-    ({"cf-aig-cache-key": "k"}, {"cf-aig-cache-key": "l"}, ("a", "a"), ("MISS", "MISS")),
-]
-
-
-@pytest.mark.parametrize(("first", "second", "texts", "statuses"), CACHED)
-async def test_answers_are_kept_as_asked(
-    ask: Asker, first: Any, second: Any, texts: tuple[str, str], statuses: Any
-) -> None:
-    replies = []
-    for text, headers in zip(texts, (first, second), strict=True):
-        body = {"model": CHAT, "messages": [{"role": "user", "content": text}]}
-        replies.append(await ask.client.post(API + COMPLETIONS, json=body, headers=BY_HEADER | headers))
-    assert tuple(reply.headers.get("cf-aig-cache-status") for reply in replies) == statuses
-    if statuses[1] == "HIT":
-        assert replies[0].content == replies[1].content
-        assert "cf-ai-neurons" in replies[0].headers
-        assert "cf-ai-neurons" not in replies[1].headers
-
-
-@pytest.mark.parametrize(
-    ("path", "body", "status"),
-    [
-        (f"run/{NATIVE}", {"messages": HELLO}, "HIT"),
-        (f"run/{FLUX}", {"prompt": "A cat"}, "HIT"),
-        ("run", {"model": NATIVE, "input": {"messages": HELLO}}, "HIT"),
-        (COMPLETIONS, {"model": "openai/gpt-4.1", "messages": HELLO}, "HIT"),
-        ("v1/embeddings", {"model": BGE, "input": "Hi"}, None),
-        (f"run/{BGE}", {"text": "Hi"}, None),
-        (COMPLETIONS, {"model": CHAT, "messages": HELLO, "stream": True}, None),
-        (COMPLETIONS, {"messages": HELLO}, None),
-        (COMPLETIONS, {"model": CHAT, "messages": scripted(error={"code": 3040})}, "MISS"),
-    ],
-)
-async def test_a_gateway_keeps_texts_and_pictures_only(path: str, body: Any, status: str | None) -> None:
-    async with asking(gateway(cache_ttl_seconds=60), "t1") as ask:
-        await ask_api(ask, path, body)
-        assert (await ask_api(ask, path, body)).headers.get("cf-aig-cache-status") == status
 
 
 async def test_the_pace_of_a_gateway_is_limited() -> None:
@@ -305,52 +173,6 @@ async def test_unless_the_gateway_is_a_good_one() -> None:
         assert response.status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("model", "provider", "name"),
-    [
-        ("openai/gpt-4.1", "openai", "gpt-4.1"),
-        ("anthropic/claude-sonnet-4-5", "anthropic", "claude-sonnet-4-5"),
-        ("google-ai-studio/gemini-2.5-pro", "google-ai-studio", "gemini-2.5-pro"),
-        ("dynamic/my-route", "openai", "gpt-4o-mini"),
-        ("cloudflare/auto", "openai", "gpt-4o-mini"),
-    ],
-)
-async def test_models_of_others_answer_as_a_chat(ask: Asker, model: str, provider: str, name: str) -> None:
-    body = {"model": model, "messages": HELLO}
-    for response in (await ask_host(ask, "compat/chat/completions", body), await ask_api(ask, COMPLETIONS, body)):
-        assert (response.json()["object"], response.json()["model"]) == ("chat.completion", name)
-        assert (response.headers["cf-aig-provider"], response.headers["cf-aig-model"]) == (provider, name)
-        assert "cf-ai-neurons" not in response.headers
-    body["stream"] = True  # type: ignore[assignment]
-    assert events(await ask_host(ask, "compat/chat/completions", body))[-1] == "[DONE]"
-
-
-async def test_without_a_gateway_they_go_through_the_default_one() -> None:
-    options = Options(gateways={"default": GatewayOptions(has_credits=False)})
-    async with asking(options) as ask:
-        response = await ask.chat("openai/gpt-4.1", messages=HELLO)
-        assert refused(response) == (402, 2021)
-
-
-async def test_the_unified_api_has_workers_ai_under_its_name_only(ask: Asker) -> None:
-    async def code(model: Any) -> tuple[int, int]:
-        return refused(await ask_host(ask, "compat/chat/completions", {"model": model, "messages": HELLO}))
-
-    response = await ask_host(ask, "compat/chat/completions", {"model": f"workers-ai/{CHAT}", "messages": HELLO})
-    assert response.json()["model"] == CHAT
-    assert await code(CHAT) == (400, 2008)
-    assert await code("nobody/nothing") == (400, 2005)
-    assert await code("openai") == (400, 2005)
-    assert await code(5) == (400, 2005)
-
-
-async def test_the_unified_api_takes_chats_in_json(ask: Asker) -> None:
-    response = await ask.client.post(f"{HOST}compat/chat/completions", content=b"x")
-    assert refused(response) == (400, 2019)
-    response = await ask_host(ask, "compat/embeddings", {"model": f"workers-ai/{BGE}", "input": "Hi"})
-    assert (response.status_code, response.json()["errors"][0]["code"]) == (404, 7003)
-
-
 async def test_somebody_has_to_pay_other_providers() -> None:
     body = {"model": "openai/gpt-4.1", "messages": HELLO}
     async with asking(gateway(), "t1") as ask:
@@ -361,18 +183,6 @@ async def test_somebody_has_to_pay_other_providers() -> None:
         key = {"cf_aig_authorization": "Bearer any", "cf_aig_byok_alias": "other"}
         assert refused(await ask_host(ask, "compat/chat/completions", body, **key)) == (400, 2040)
         assert (await ask_api(ask, COMPLETIONS, body)).json()["errors"][0]["code"] == 9106
-
-
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", f"run/{NATIVE}", 405), ("POST", "v1/completions", 404)])
-async def test_other_methods_and_paths_are_refused(ask: Asker, method: str, path: str, status: int) -> None:
-    response = await ask.client.request(method, API + path, json={"messages": HELLO}, headers=BY_HEADER)
-    assert response.status_code == status
-
-
-async def test_other_parts_of_the_api_know_no_gateway() -> None:
-    async with asking(gateway(is_down=True), "t1") as ask:
-        response = await ask.client.get(f"{API}models/search", headers=BY_HEADER)
-        assert response.status_code == 200
 
 
 def test_a_gateway_does_not_show_its_token() -> None:

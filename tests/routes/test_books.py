@@ -51,4 +51,4 @@ def test_what_has_no_price_is_counted_all_the_same() -> None:
 def test_a_record_without_books_lets_everybody_in() -> None:
     record = Record("id", "GET", "/")
     record.admit(Caller("somebody", Account("a", "t", "")))
-    assert (record.caller, record.leave) == ("somebody", None)
+    assert (record.caller, record.admission) == ("somebody", None)

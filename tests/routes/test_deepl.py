@@ -16,19 +16,6 @@ from tests.serving import Server
 HELLO = {"text": ["Hello"], "target_lang": "DE"}
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[tuple[FakeDesk, Server]]:
-    desk = FakeDesk()
-    with translating(desk, auth()) as server:
-        yield desk, server
-
-
-@pytest.fixture
-def desk(running: tuple[FakeDesk, Server]) -> FakeDesk:
-    running[0].forget()
-    return running[0]
-
-
 @pytest.fixture
 def http(running: tuple[FakeDesk, Server]) -> Iterator[httpx2.Client]:
     with visiting(running[1]) as client:

@@ -19,19 +19,6 @@ HELLO = {"source_lang": "auto", "target_lang": "ZH", "text": "Hello"}
 DATA = "[zh-Hans] Hello"
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[tuple[FakeDesk, Server]]:
-    desk = FakeDesk()
-    with translating(desk, auth()) as server:
-        yield desk, server
-
-
-@pytest.fixture
-def desk(running: tuple[FakeDesk, Server]) -> FakeDesk:
-    running[0].forget()
-    return running[0]
-
-
 @pytest.fixture
 def http(running: tuple[FakeDesk, Server]) -> Iterator[httpx2.Client]:
     """Shows a token in a header."""

@@ -176,6 +176,8 @@ def test_a_quiet_log_has_no_line(caplog: pytest.LogCaptureFixture) -> None:
         ("/t/t/translate", "/t/{token}/translate"),
         ("/my-key/v2/translate", "/{token}/v2/translate"),
         ("/my-key/v2/usage", "/{token}/v2/usage"),
+        ("/v1/admin/usage", "/v1/admin/usage"),
+        ("/v1/dashboard/billing/usage", "/v1/dashboard/billing/usage"),
         ("/wrong/my-key/translate", "/wrong/{token}/translate"),
     ],
 )

@@ -15,6 +15,7 @@ from app.main import create_app
 from app.routes.messages import Refusals, status_of
 from app.routes.record import Record
 from app.upstream.answers import to_error
+from tests import serving
 from tests.serving import (
     ACCOUNT,
     CHAT,
@@ -25,10 +26,8 @@ from tests.serving import (
     TOKEN,
     UNLISTED,
     Cloudflare,
-    asked,
     connected,
     flarelay,
-    scripted,
     settings,
 )
 from tests.translators.test_messages import message_of, told
@@ -45,6 +44,15 @@ TYPES = {
     502: "api_error",
     529: "overloaded_error",
 }
+
+
+def asked(content: str, model: str, **options: Any) -> dict[str, Any]:
+    """A request of one turn, with what Anthropic's clients never leave out."""
+    return serving.asked(content, model, **({"max_tokens": 100} | options))
+
+
+def scripted(model: str, script: dict[str, Any], **options: Any) -> dict[str, Any]:
+    return serving.scripted(model, script, **({"max_tokens": 100} | options))
 
 
 def refused(response: httpx2.Response, status: int) -> str:
@@ -107,12 +115,19 @@ def test_keys_and_versions(http: httpx2.Client, headers: dict[str, str], version
     [
         ({"model": "no-such-model"}, 404, "The model 'no-such-model' does not exist."),
         ({"max_tokens": 0}, 400, "Invalid value for 'max_tokens'"),
+        ({"max_tokens": None}, 400, "'max_tokens'"),
         ({"messages": []}, 400, "Invalid value for 'messages'"),
         ({"model": "@cf/baai/bge-m3"}, 400, "can't answer /v1/messages"),
     ],
 )
 def test_refusals(http: httpx2.Client, fields: dict[str, Any], status: int, message: str) -> None:
     assert message in refused(http.post("/v1/messages", json=asked("Hi", CHAT) | fields), status)
+
+
+def test_how_long_an_answer_may_be_has_to_be_said(http: httpx2.Client) -> None:
+    request = {"model": CHAT, "messages": [{"role": "user", "content": "Hi"}]}
+    assert refused(http.post("/v1/messages", json=request), 400) == "'max_tokens' is missing."
+    assert http.post("/v1/messages/count_tokens", json=request).status_code == 200
 
 
 def test_counting_refuses_a_model_that_there_is_not(http: httpx2.Client) -> None:

@@ -113,6 +113,29 @@ def test_a_conversation_goes_on(http: httpx2.Client, upstream: Cloudflare) -> No
     assert fault(answer) == (404, "previous_response_id", "previous_response_not_found")
 
 
+def test_a_conversation_goes_on_after_a_restart(upstream: Cloudflare, tmp_path: Path) -> None:
+    with flarelay(upstream, data_dir=str(tmp_path)) as server, connected(server) as client:
+        first = created(client)
+        second = created(client, given="And?", previous_response_id=first["id"])
+    with flarelay(upstream, data_dir=str(tmp_path)) as server, connected(server) as client:
+        assert client.get(f"/v1/responses/{first['id']}").json() == first
+        created(client, given="And then?", previous_response_id=second["id"])
+    assert [turn["content"] for turn in upstream.sent["messages"] if turn["role"] == "user"][1:] == [
+        "And?",
+        "And then?",
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "is_found"), [(60, True), (0.001, False)])
+def test_how_long_responses_are_kept_is_a_setting(
+    upstream: Cloudflare, tmp_path: Path, seconds: float, is_found: bool
+) -> None:
+    options: dict[str, Any] = {"data_dir": str(tmp_path), "stored_responses_expire_seconds": seconds}
+    with flarelay(upstream, **options) as server, connected(server) as client:
+        made = created(client)
+        assert (client.get(f"/v1/responses/{made['id']}").status_code == 200) is is_found
+
+
 def test_an_item_of_an_earlier_response_can_be_referred_to(http: httpx2.Client, upstream: Cloudflare) -> None:
     first = created(http)
     given = [
@@ -142,6 +165,18 @@ def test_input_items_are_listed_in_pages(http: httpx2.Client) -> None:
     assert (rest["data"], rest["has_more"]) == (whole["data"][:1], False)
     assert fault(http.get(where, params={"after": "msg_0"})) == (404, "after", "not_found")
     assert fault(http.get(where, params={"limit": 0})) == (400, "limit", "invalid_value")
+
+
+def test_an_item_that_was_sent_twice_is_listed_once() -> None:
+    """Its id stands for one place: behind it the pages would begin again, and never end."""
+    items: list[dict[str, Any]] = [{"id": "a"}, {"id": "b"}, {"id": "a"}, {"id": "c"}]
+    found = page(items, 1, None)
+    listed = [found["last_id"]]
+    while found["has_more"]:
+        assert len(listed) < len(items)
+        found = page(items, 1, found["last_id"])
+        listed.append(found["last_id"])
+    assert listed == ["a", "b", "c"]
 
 
 def test_a_page_may_be_empty() -> None:

@@ -1,5 +1,4 @@
 import sqlite3
-from collections.abc import AsyncGenerator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,14 +10,6 @@ from app.stores.characters import CharacterCount
 from app.stores.database import Database, StoreError
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncGenerator[Database]:
-    database = Database(tmp_path / "flarelay.db", busy_seconds=0)
-    await database.open()
-    yield database
-    await database.aclose()
 
 
 def at(*moment: int) -> Any:

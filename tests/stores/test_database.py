@@ -1,7 +1,5 @@
 import asyncio
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing
@@ -14,6 +12,7 @@ import pytest
 
 from app.stores.database import Database, StoreError, load_migrations
 from tests.serving import DEADLINE_SECONDS
+from tests.stores.keeping import write_until_killed
 
 pytestmark = pytest.mark.anyio
 
@@ -30,11 +29,6 @@ async def opened(*databases: Database) -> AsyncGenerator[None]:
     finally:
         for database in databases:
             await database.aclose()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "flarelay.db"
 
 
 def items(path: Path, **options: Any) -> Database:
@@ -363,19 +357,8 @@ asyncio.run(main())
 """
 
 
-def write_until_killed(path: Path) -> int:
-    """How many items the process has said to be written."""
-    command = [sys.executable, "-c", WRITING, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603 - our own code
-        assert process.stdout
-        lines = [process.stdout.readline() for _ in range(20)]
-        process.kill()
-        lines += process.stdout.readlines()
-    return max(int(line) for line in lines if line.endswith(b"\n"))
-
-
 async def test_a_killed_process_leaves_all_that_it_was_told_is_written(path: Path) -> None:
-    told = write_until_killed(path)
+    told = write_until_killed(WRITING, path)
     database = items(path)
     async with opened(database):
         found = await database.read(numbers)

@@ -14,6 +14,7 @@ import pytest
 from app.stores.database import Database, StoreError
 from app.stores.ledger import Entry, Ledger, Row
 from tests.serving import DEADLINE_SECONDS
+from tests.stores.keeping import Clock
 
 pytestmark = pytest.mark.anyio
 
@@ -26,22 +27,9 @@ NEVER = 10.0**9
 MODEL = "@cf/meta/llama-3.1-8b-instruct"
 
 
-class Clock:
-    def __init__(self, time: float = NOON) -> None:
-        self.time = time
-
-    def __call__(self) -> float:
-        return self.time
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "flarelay.db"
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOON)
 
 
 @asynccontextmanager

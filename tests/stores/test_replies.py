@@ -1,7 +1,7 @@
 import asyncio
-import hashlib
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from app.stores.database import Database
 from app.stores.replies import ENTRY_BYTES, HEAD, PACK_BYTES, ROOM, ReplyStore, _pack, _unpack
+from tests.stores.keeping import Clock, kept_in, key, space_of
 
 pytestmark = pytest.mark.anyio
 
@@ -18,40 +19,13 @@ PLENTY = 2**30
 TTL_SECONDS = 2 * 3600
 HOUR = 3600
 
-
-def key(number: int) -> bytes:
-    return hashlib.sha256(b"%d" % number).digest()
+kept = partial(kept_in, "replies")
+space = partial(space_of, "replies", "reply_space")
 
 
 def vectors(count: int = 4) -> bytes:
     noise = random.Random(1)
     return orjson.dumps({"data": [[noise.gauss(0, 0.03) for _ in range(1024)] for _ in range(count)]})
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "flarelay.db"
-
-
-@pytest.fixture
-async def database(path: Path) -> AsyncGenerator[Database]:
-    database = Database(path, busy_seconds=0)
-    await database.open()
-    yield database
-    await database.aclose()
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.time = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.time
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -68,20 +42,6 @@ async def rows(database: Database) -> list[tuple[bytes, int]]:
     """The keys in the file and the lengths of their values."""
     return await database.read(
         lambda connection: connection.execute("SELECT key, length(value) FROM replies ORDER BY id").fetchall()
-    )
-
-
-async def kept(database: Database, numbers: range) -> list[int]:
-    found = [found for found, _ in await rows(database)]
-    return [number for number in numbers if key(number) in found]
-
-
-async def space(database: Database) -> tuple[int, int]:
-    """As it is kept, and as it is."""
-    return await database.read(
-        lambda connection: connection.execute(
-            "SELECT bytes, (SELECT coalesce(sum(size), 0) FROM replies) FROM reply_space"
-        ).fetchone()
     )
 
 

@@ -1,38 +1,18 @@
 """Stored responses: whose they are, what they go on from, and which have to go."""
 
-from collections.abc import AsyncGenerator
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import pytest
 
 from app.stores.database import Database, StoreError
 from app.stores.responses import A_MONTH_SECONDS, ResponseStore, Stored
+from tests.stores.keeping import Clock, space_of
 
 pytestmark = pytest.mark.anyio
 
 ANN, BOB = "ann", "bob"
 
-
-class Clock:
-    def __init__(self) -> None:
-        self.time = 1_790_000_000.0
-
-    def __call__(self) -> float:
-        return self.time
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncGenerator[Database]:
-    database = Database(tmp_path / "flarelay.db", busy_seconds=0)
-    await database.open()
-    yield database
-    await database.aclose()
+space = partial(space_of, "responses", "response_space")
 
 
 @pytest.fixture
@@ -47,16 +27,6 @@ def stored(response_id: str = "resp_1", previous: str | None = None, text: str =
 def noise(size: int) -> str:
     """A text that can't be packed much."""
     return "".join(chr(0x4E00 + (i * 7919) % 20000) for i in range(size))
-
-
-async def space(database: Database) -> tuple[int, int]:
-    """As it is kept, and as it is."""
-    found: Any = await database.read(
-        lambda connection: connection.execute(
-            "SELECT bytes, (SELECT coalesce(sum(size), 0) FROM responses) FROM response_space"
-        ).fetchone()
-    )
-    return found[0], found[1]
 
 
 async def test_a_response_is_found_as_it_was_put(store: ResponseStore) -> None:

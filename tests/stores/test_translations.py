@@ -1,10 +1,8 @@
 import asyncio
-import hashlib
 import sqlite3
-import subprocess
-import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,7 @@ from app.stores.translations import (
     TranslationCache,
 )
 from tests.serving import DEADLINE_SECONDS
+from tests.stores.keeping import Clock, kept_in, key, space_of, write_until_killed
 
 pytestmark = pytest.mark.anyio
 
@@ -29,35 +28,8 @@ PLENTY = 2**30
 ROW_BYTES = 32 + 100 + 100
 """What an entry with a value of 100 bytes takes."""
 
-
-def key(number: int) -> bytes:
-    return hashlib.sha256(b"%d" % number).digest()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "flarelay.db"
-
-
-@pytest.fixture
-async def database(path: Path) -> AsyncGenerator[Database]:
-    database = Database(path, busy_seconds=0)
-    await database.open()
-    yield database
-    await database.aclose()
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.time = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.time
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+kept = partial(kept_in, "translations")
+space = partial(space_of, "translations", "translation_space")
 
 
 @pytest.fixture
@@ -68,21 +40,6 @@ def make(database: Database, clock: Clock) -> Callable[..., TranslationCache]:
         return TranslationCache(database, max_bytes=max_bytes, now=clock)
 
     return make
-
-
-async def kept(database: Database, numbers: range) -> list[int]:
-    """Which of them are in the file, without that counting as a use."""
-    rows = await database.read(lambda connection: connection.execute("SELECT key FROM translations").fetchall())
-    return [number for number in numbers if (key(number),) in rows]
-
-
-async def space(database: Database) -> tuple[int, int]:
-    """As it is kept, and as it is."""
-    return await database.read(
-        lambda connection: connection.execute(
-            "SELECT bytes, (SELECT coalesce(sum(size), 0) FROM translations) FROM translation_space"
-        ).fetchone()
-    )
 
 
 @pytest.mark.parametrize(
@@ -400,19 +357,8 @@ asyncio.run(main())
 """
 
 
-def write_until_killed(path: Path) -> int:
-    """How many entries the process has said to be written."""
-    command = [sys.executable, "-c", WRITING, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603 - our own code
-        assert process.stdout
-        lines = [process.stdout.readline() for _ in range(20)]
-        process.kill()
-        lines += process.stdout.readlines()
-    return max(int(line) for line in lines if line.endswith(b"\n"))
-
-
 async def test_a_killed_process_leaves_all_but_its_last_batch(path: Path) -> None:
-    told = write_until_killed(path)
+    told = write_until_killed(WRITING, path)
     database = Database(path)
     await database.open()
     found = await kept(database, range(told + 100))

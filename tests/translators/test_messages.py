@@ -52,6 +52,13 @@ def test_a_plain_request() -> None:
     }
 
 
+def test_a_stream_is_not_ended_upstream_by_a_stop_sequence() -> None:
+    """It would not be told which one it was, and often not that it was one."""
+    made = plan(CHAT, stream=True, stop_sequences=["END"])
+    assert "stop" not in made.calls[0].body
+    assert made.reading.stops == ("END",)
+
+
 def test_a_stream_asks_for_one() -> None:
     assert sent(CHAT, stream=True)["stream"] is True
 
@@ -112,10 +119,11 @@ def test_the_choice_of_tools(choice: dict[str, Any], wanted: tuple[Any, bool]) -
     assert (body["tool_choice"], body["parallel_tool_calls"]) == wanted
 
 
-@pytest.mark.parametrize("name", ["hear", None])
+@pytest.mark.parametrize("name", ["see", "web_search", None])
 def test_a_choice_that_is_no_tool_is_refused(name: str | None) -> None:
-    with pytest.raises(BadRequestError, match="tool_choice"):
-        plan(CHAT, tools=[LOOK], tool_choice={"type": "tool", "name": name})
+    with pytest.raises(BadRequestError, match="must be one of the tools: look, hear") as caught:
+        plan(CHAT, tools=[LOOK, SEARCH, LOOK | {"name": "hear"}], tool_choice={"type": "tool", "name": name})
+    assert caught.value.param == "tool_choice.name"
 
 
 SWITCH = Model(

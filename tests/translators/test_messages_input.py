@@ -186,7 +186,11 @@ def test_pictures_in_results_are_shown_behind_all_results() -> None:
         tool("b"),
         {
             "role": "user",
-            "content": [text("[The pictures in the result of the tool call a]"), PIXEL_PART, text("So?")],
+            "content": [
+                text("[The pictures in the result of the tool call a]"),
+                PIXEL_PART | {"found": True},
+                text("So?"),
+            ],
         },
     ]
 
@@ -268,7 +272,7 @@ def test_documents_stay_in_the_result_of_a_tool() -> None:
         "content": [text(FAILED), text("Read:"), a_document(Document("JVBE", "application/pdf")), text(SEE_BELOW)],
     }
     assert in_place(bad["content"]) == [("messages[1].content[0].content[1].source", "", "")]
-    assert shown["content"][1:] == [PIXEL_PART]
+    assert shown["content"][1:] == [PIXEL_PART | {"found": True}]
 
 
 def test_where_only_texts_can_stand_a_document_leaves_its_mark() -> None:

@@ -159,6 +159,11 @@ LARGE: Any = 2**70
         ({"conversation": "conv_1"}, "conversation", "unsupported_parameter"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt", "unsupported_parameter"),
         ({"n": 2}, "n", "unsupported_parameter"),
+        (
+            {"text": {"format": {"type": "json_schema", "name": "n"}}},
+            "text.format.schema",
+            "missing_required_parameter",
+        ),
     ],
 )
 def test_what_can_not_be_done_is_refused(fields: dict[str, Any], param: str, code: str) -> None:

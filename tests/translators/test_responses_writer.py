@@ -137,15 +137,10 @@ def test_calls() -> None:
     found = streamed(deltas, "tool_calls")
     assert kinds(found)[7:] == [
         "output_item.done",
-        "output_item.added",
-        "function_call_arguments.delta",
-        "function_call_arguments.delta",
-        "output_item.added",
-        "function_call_arguments.delta",
-        "function_call_arguments.done",
-        "output_item.done",
-        "function_call_arguments.done",
-        "output_item.done",
+        *("output_item.added", "function_call_arguments.delta", "function_call_arguments.delta"),
+        *("function_call_arguments.done", "output_item.done"),
+        *("output_item.added", "function_call_arguments.delta"),
+        *("function_call_arguments.done", "output_item.done"),
         "completed",
     ]
     weather = {"id": "fc_abc_1", "type": "function_call", "status": "completed", "call_id": "call_1", "name": "weather"}
@@ -154,6 +149,23 @@ def test_calls() -> None:
         weather | {"arguments": '{"city":1}'},
         find | {"namespace": "maps", "arguments": "{}"},
     ]
+
+
+@pytest.mark.parametrize("other", [Text("So"), Thought("Hm"), Refusal("No"), ToolCall(1, "", "call_2", "find")])
+def test_a_call_is_done_before_anything_else_begins(other: Delta) -> None:
+    found = streamed([ToolCall(0, '{"city":1} ', "call_1", "weather"), other, ToolCall(0, "\n")], "tool_calls")
+    assert kinds(found)[2:7] == [
+        "output_item.added", "function_call_arguments.delta", "function_call_arguments.done", "output_item.done",
+        "output_item.added",
+    ]  # fmt: skip
+    assert accumulated(found) == found[-1]["response"]["output"]
+
+
+def test_calls_that_a_model_writes_at_once_stay_open_until_they_are_whole() -> None:
+    pieces = [(0, '{"ci'), (1, "{"), (0, 'ty":1}'), (1, "}")]
+    deltas = [ToolCall(i, piece, f"call_{i}", "weather") for i, piece in pieces]
+    output = accumulated(streamed(deltas, "tool_calls"))
+    assert [item["arguments"] for item in output] == ['{"city":1}', "{}"]
 
 
 def test_a_custom_tool_is_called_with_a_text() -> None:

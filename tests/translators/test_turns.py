@@ -8,9 +8,10 @@ import pytest
 from app.catalog import Quirks
 from app.errors import BadRequestError
 from app.translators.base import Picture
-from app.translators.turns import NO_RESULT, call_ids, instruct, pictures_in, to_turns
+from app.translators.turns import NO_RESULT, UNSEEN, call_ids, instruct, pictures_in, to_turns
 from tests.translators.chats import CHAT, HI, NATIVE, a_context, a_request
 
+BLIND = replace(CHAT, capabilities=frozenset({"function-calling", "streaming"}))
 GUARD = replace(NATIVE, quirks=Quirks(turns="alternating"))
 CAT, DOG = "https://example.com/cat.png", "data:image/png;base64,ZG9n"
 PICTURES = {CAT: "data:image/png;base64,Y2F0", DOG: DOG}
@@ -336,8 +337,16 @@ def test_pictures_are_named_with_their_place() -> None:
     ).messages
     assert pictures_in(messages) == [
         Picture(CAT, "messages[1].content[1].image_url.url"),
-        Picture(DOG, "messages[2].content[0].image_url.url"),
-        Picture(CAT, "messages[2].content[1].image_url.url"),
+        Picture(DOG, "messages[2].content[0].image_url.url", is_found=True),
+        Picture(CAT, "messages[2].content[1].image_url.url", is_found=True),
+    ]
+
+
+def test_a_model_that_can_not_see_is_told_what_its_tools_have_found() -> None:
+    found = [call(), result([text("A"), picture()]), user([text("B"), picture(CAT)])]
+    assert turns(HI, assistant(tool_calls=[found[0]]), *found[1:], model=BLIND)[2:] == [
+        result(f"A\n{UNSEEN}"),
+        user(f"B\n{UNSEEN}"),
     ]
 
 

@@ -327,6 +327,31 @@ def test_callers_with_made_up_accounts_do_not_fill_the_memory(clock: Clock, acco
     assert len(accounts._parked) == 0
 
 
+def test_an_account_of_ours_that_would_cost_money_is_left_to_the_others(clock: Clock) -> None:
+    neurons = {"one": 10_000.0, "two": 9_999.0, "three": 12_000.0, "theirs": 99_999.0}
+    accounts = Accounts(now=clock, spent=lambda account: neurons[account], free_neurons=10_000)
+    assert {accounts.choose(OURS, f"session {number}", MODEL).id for number in range(50)} == {"two"}
+    assert accounts.choose([THEIRS, ONE], None) is THEIRS
+    assert accounts.choose([ONE], None) is ONE  # the limits of the server are about the only one
+    neurons["two"] = 10_000
+    with pytest.raises(Failure) as caught:
+        accounts.choose(OURS, None)
+    assert (caught.value.kind, caught.value.status) == (K.QUOTA, 429)
+    assert caught.value.retry_after_seconds == MIDNIGHT - NOON
+    assert accounts.parked() == []
+
+
+def test_accounts_are_spent_when_all_of_them_are(accounts: Accounts, clock: Clock) -> None:
+    assert not accounts.are_spent(["one", "two"])
+    accounts.judge(ONE, SPENT)
+    accounts.judge(TWO, REFUSED)
+    assert not accounts.are_spent(["one", "two"])
+    assert accounts.are_spent(["one"])
+    assert not accounts.are_spent([])
+    clock.seconds = MIDNIGHT + 10
+    assert not accounts.are_spent(["one"])
+
+
 def test_what_is_parked_is_told_by_id() -> None:
     assert Parked("one", K.QUOTA, 1.0, True)._fields == ("id", "reason", "until", "is_ours")
 

@@ -25,6 +25,11 @@ class Socket(asyncio.Transport):
         self.written = b""
         self.is_aborted = False
         self.is_paused = False
+        self.takes = 1_000_000
+        """How many times it writes before it breaks."""
+
+    def is_closing(self) -> bool:
+        return self.is_aborted or not self.takes
 
     def pause_reading(self) -> None:
         assert not self.is_paused
@@ -35,7 +40,9 @@ class Socket(asyncio.Transport):
         self.is_paused = False
 
     def write(self, data: Any) -> None:
+        assert not self.is_closing(), "asyncio would log a warning"
         self.written += data
+        self.takes -= 1
 
     def get_write_buffer_size(self) -> int:
         return 0
@@ -120,6 +127,64 @@ def test_response_cut_short_is_an_error(cuts: list[int], is_chunked: bool) -> No
             asyncio.run(receive(len(response) - cut))
 
 
+BYTES = st.sampled_from([b"\0", b"\r", b"\n", b"\r\n", b" ", b":", b";", b"0", b"1", b"-", b"x", b"\xff", b""])
+DAMAGE = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 3), BYTES), max_size=3)
+
+
+def damaged(response: bytes, damage: list[tuple[int, int, bytes]]) -> bytes:
+    """The response with some bytes replaced, left out or put in."""
+    for place, length, new in damage:
+        start = place % (len(response) + 1)
+        response = response[:start] + new + response[start + length :]
+    return response
+
+
+async def result(pieces: list[bytes]) -> Any:
+    """What comes of a response in these pieces: all of it, or its beginning and the class of what was raised."""
+    connection, _ = connected()
+    connection.start(REQUEST)
+    for piece in pieces:
+        if not connection.gone.done():
+            connection.data_received(piece)
+        if connection._has_ended and not connection.gone.done():
+            connection.connection_lost(None)  # as the event loop does after an abort
+    if not connection._has_ended:
+        connection.eof_received()
+    body = b""
+    try:
+        await connection.receive_head(None)
+        while piece := await connection.read(None):
+            body += piece
+    except httpx2.TransportError as failure:
+        return type(failure), connection.status, body
+    finally:
+        connection.close()
+    return connection.status, connection.headers, body
+
+
+@given(
+    st.integers(0, 1),
+    st.lists(FIELDS, max_size=2),
+    st.lists(st.binary(max_size=12), max_size=3),
+    st.sampled_from(["length", "chunks", "end"]),
+    DAMAGE,
+    st.data(),
+)
+def test_damaged_response_cut_anywhere_is_the_same(
+    interim: int,
+    fields: list[tuple[bytes, bytes]],
+    chunks: list[bytes],
+    framing: str,
+    damage: list[tuple[int, int, bytes]],
+    data: st.DataObject,
+) -> None:
+    """Whatever it then is: an error, another response, or the same. Nothing but httpx's errors is ever raised."""
+    response = damaged(written(interim, fields, chunks, framing), damage) or b"H"
+    places = data.draw(st.sets(st.integers(1, max(1, len(response) - 1)), max_size=len(response)).map(sorted))
+    pieces = [response[start:end] for start, end in itertools.pairwise([0, *places, len(response)]) if start < end]
+    assert asyncio.run(result(pieces)) == asyncio.run(result([response]))
+
+
 async def test_a_burst_is_read_in_one_piece() -> None:
     connection, _ = connected()
     connection.start(REQUEST)
@@ -197,6 +262,20 @@ async def test_request_on_a_connection_that_has_just_ended_is_not_written() -> N
     with pytest.raises(httpx2.ReadError, match="ConnectionResetError") as raised:
         await connection.receive_head(None)
     assert isinstance(raised.value.__cause__, ConnectionResetError)
+
+
+async def test_body_is_not_written_to_a_socket_that_has_broken() -> None:
+    """Which is seen at once, but told a little later."""
+    connection, sock = connected()
+    sock.takes = 3
+    request = Outgoing.from_request(httpx2.Request("POST", "http://test/", content=b"x" * 1_000_000))
+    sending = asyncio.ensure_future(connection.send(request, None))
+    await asyncio.sleep(0.01)
+    assert not sending.done()
+    connection.connection_lost(BrokenPipeError())
+    with pytest.raises(httpx2.NetworkError, match="BrokenPipeError"):
+        await sending
+    assert len(sock.written) < 200_000
 
 
 async def test_no_second_task_may_wait() -> None:

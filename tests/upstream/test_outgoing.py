@@ -7,6 +7,7 @@ import httpx2
 import pytest
 
 from app.upstream.outgoing import PIECE_BYTES, Outgoing
+from app.upstream.wire import Request, parsed
 
 pytestmark = pytest.mark.anyio
 
@@ -141,3 +142,14 @@ async def test_streamed_body_has_to_have_its_length(length: str) -> None:
 async def test_body_that_is_not_asynchronous_is_refused() -> None:
     with pytest.raises(TypeError, match="asynchronous"):
         await wire(Outgoing.from_request(httpx2.Request("POST", URL, content=iter([b"abc"]))))
+
+
+def test_further_headers_of_a_request_of_ours_come_after_those_that_come_again_and_again() -> None:
+    request = Request(URL, ((b"A", b"1"),), b"abc", {}, [(b"B", b"2")])
+    assert Outgoing.of(request, parsed(URL)).opening() == START + b"A: 1\r\nB: 2\r\nContent-Length: 3\r\n\r\nabc"
+
+
+@pytest.mark.parametrize("field", [(b"B", b"2\r\nC: 3"), (b"B\n", b"2"), (b"B", b"\r2"), (b"B", b"\0")])
+def test_further_headers_that_could_be_read_otherwise_are_refused(field: tuple[bytes, bytes]) -> None:
+    with pytest.raises(httpx2.LocalProtocolError):
+        Outgoing.of(Request(URL, (), b"", {}, [field]), parsed(URL))
