@@ -11,6 +11,7 @@ import random
 import statistics
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -44,18 +45,25 @@ def without_books() -> Server:
     return app
 
 
-def serve(port: int) -> None:
-    uvicorn.run("bench.books:without_books", factory=True, port=port, log_config=None, access_log=False)
+def serve(factory: str, port: int) -> None:
+    uvicorn.run(factory, factory=True, port=port, log_config=None, access_log=False, server_header=False)
 
 
-def silent(upstream: int, folder: Path) -> Recipe | None:
-    recipe = flarelay({})(upstream, folder)
-    command = [sys.executable, "-m", "bench.books", "serve", str(recipe.door.port)] if recipe else []
-    return replace(recipe, command=command, kinds=("json",)) if recipe else None
+def kitchen(factory: str, settings: Mapping[str, str]) -> Kitchen:
+    """All are started alike: nothing but the books may differ."""
+
+    def recipe(upstream: int, folder: Path) -> Recipe | None:
+        found = flarelay(settings)(upstream, folder)
+        assert found  # noqa: S101 - Flarelay is always to be had
+        command = [sys.executable, "-m", "bench.books", "serve", factory, str(found.door.port)]
+        return replace(found, command=command, kinds=("json",))
+
+    return recipe
 
 
 def kitchens() -> dict[str, Kitchen]:
-    return {WITHOUT: silent} | {name: flarelay(settings) for name, settings in SETTINGS.items()}
+    with_books = {name: kitchen("app.main:from_environment", settings) for name, settings in SETTINGS.items()}
+    return {WITHOUT: kitchen("bench.books:without_books", {})} | with_books
 
 
 def spent(rounds: int) -> dict[str, list[float]]:
@@ -94,6 +102,6 @@ def main(rounds: int) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
-        serve(int(sys.argv[2]))
+        serve(sys.argv[2], int(sys.argv[3]))
     else:
         main(int(sys.argv[1]) if sys.argv[1:] else ROUNDS)

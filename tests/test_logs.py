@@ -1,3 +1,5 @@
+import asyncio
+import io
 import logging
 import sys
 from collections.abc import Iterator
@@ -5,7 +7,7 @@ from collections.abc import Iterator
 import orjson
 import pytest
 
-from app.logs import JSONLines, configure, request_id
+from app.logs import MOST_WAITING, PIECE_BYTES, JSONLines, Lines, configure, log_request, request_id
 
 
 @pytest.fixture
@@ -78,3 +80,88 @@ def test_another_request_id_is_made(given: bytes | None) -> None:
     ids = {request_id(given), request_id(given)}
     assert len(ids) == 2
     assert all(len(each) == 24 for each in ids)
+
+
+class Writes(io.StringIO):
+    """Remembers what was written in one go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+        self.is_written = asyncio.Event()
+
+    def write(self, text: str) -> int:
+        self.pieces.append(text)
+        self.is_written.set()
+        return super().write(text)
+
+
+def events(pieces: list[str]) -> list[str]:
+    return [orjson.loads(line)["event"] for line in "".join(pieces).splitlines()]
+
+
+@pytest.mark.anyio
+async def test_lines_of_requests_are_written_together_after_a_moment() -> None:
+    stream = Writes()
+    lines = Lines(stream)
+    for number in range(3):
+        lines.put(logging.INFO, f"request {number}", {"odd": {1}})
+    assert stream.pieces == []
+    await stream.is_written.wait()
+    (piece,) = stream.pieces
+    assert [set(orjson.loads(line)) for line in piece.splitlines()] == [{"time", "level", "event", "odd"}] * 3
+    assert events([piece]) == ["request 0", "request 1", "request 2"]
+
+
+@pytest.mark.anyio
+async def test_any_other_line_comes_at_once_and_behind_them() -> None:
+    stream = Writes()
+    lines = Lines(stream)
+    lines.put(logging.INFO, "request", {})
+    lines.emit(logging.makeLogRecord({"msg": "crash", "levelname": "ERROR"}))
+    assert events(stream.pieces) == ["request", "crash"]
+
+
+@pytest.mark.anyio
+async def test_many_lines_don_t_wait_and_come_whole_in_pieces_that_a_pipe_takes() -> None:
+    stream = Writes()
+    lines = Lines(stream)
+    for number in range(MOST_WAITING):
+        lines.put(logging.INFO, str(number), {})
+    assert len(stream.pieces) > 1
+    assert all(len(piece) <= PIECE_BYTES and piece.endswith("\n") for piece in stream.pieces)
+    assert events(stream.pieces) == [str(number) for number in range(MOST_WAITING)]
+
+
+@pytest.mark.anyio
+async def test_a_line_longer_than_a_piece_comes_alone() -> None:
+    stream = Writes()
+    lines = Lines(stream)
+    for text in ("before", "x" * PIECE_BYTES, "after"):
+        lines.put(logging.INFO, text, {})
+    lines.flush()
+    assert [events([piece]) for piece in stream.pieces] == [["before"], ["x" * PIECE_BYTES], ["after"]]
+
+
+@pytest.mark.anyio
+async def test_an_output_that_is_closed_stops_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = io.StringIO()
+    stream.close()
+    lines = Lines(stream)
+    lines.put(logging.INFO, "request", {})
+    lines.flush()
+    assert "closed file" in capsys.readouterr().err
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("_undone")
+async def test_a_request_goes_through_logging_where_others_listen(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    configure("info")
+    log_request(logging.INFO, "request", {"status": 200})
+    logging.getLogger().addHandler(caplog.handler)
+    log_request(logging.INFO, "request", {"status": 201})
+    told = [orjson.loads(line)["status"] for line in capsys.readouterr().out.splitlines() if '"status":20' in line]
+    assert told == [200, 201]
+    assert [record.__dict__["fields"] for record in caplog.records if record.name == "flarelay"] == [{"status": 201}]

@@ -12,6 +12,7 @@ from app.auth import Auth
 from app.calls import Caller, Failure, Usage
 from app.errors import APIStatusError, InternalServerError
 from app.limits import Admission
+from app.logs import log_request
 from app.routes.books import Books
 from app.routes.replies import Headers, send_error
 
@@ -99,7 +100,7 @@ class Record:
     def write(self) -> None:
         level = logging.INFO if self.status < 500 else logging.WARNING
         if logger.isEnabledFor(level):
-            logger.log(level, "request", extra={"fields": self._fields()})
+            log_request(level, "request", self._fields())
 
     def _fields(self) -> dict[str, Any]:
         fields: dict[str, Any] = {
