@@ -163,8 +163,7 @@ class Relay:
         plan = await self._planned(translator, request, caller, model, shown=name)
         again = partial(translator.again, plan)
         with failures_told(caller.account):
-            calls = zip(plan.calls, callers(caller), strict=False)
-            replies = await together([self._upstream.run(call, each, again) for call, each in calls])
+            replies = await together(_each(self._upstream.run, plan.calls, caller, again))
             plan = _as_sent(plan, replies)
             try:
                 body, usage = translator.from_replies(plan, [reply for _, reply in _charged(replies)])
@@ -182,8 +181,7 @@ class Relay:
         translator.to_stream(plan)  # refuses, if it does, before anything is sent
         again = partial(translator.again, plan)
         with failures_told(caller.account):
-            calls = zip(plan.calls, callers(caller), strict=False)
-            opened = await open_together([self._upstream.open(call, each, again) for call, each in calls])
+            opened = await open_together(_each(self._upstream.open, plan.calls, caller, again))
         sources = [source for _, source in opened]
         try:
             plan = _as_sent(plan, opened)
@@ -377,6 +375,14 @@ def _opening(incremental: Incremental, choice: int, source: Reply | Events) -> b
     return incremental.feed(choice, source.first)
 
 
+def _each(
+    ask: Callable[[Call, Caller, Again], Coroutine[Any, Any, T]], calls: Sequence[Call], caller: Caller, again: Again
+) -> list[Coroutine[Any, Any, T]]:
+    if len(calls) == 1:
+        return [ask(calls[0], caller, again)]
+    return [ask(call, each, again) for call, each in zip(calls, callers(caller), strict=False)]
+
+
 def callers(caller: Caller) -> Iterator[Caller]:
     """The caller for each call of a request: AI Gateway must not answer all of them alike."""
     yield caller
@@ -436,7 +442,7 @@ def _affinity(request: object, model: Model, caller: Caller) -> str | None:
 
 def _charged(replies: Sequence[tuple[Call, Reply]]) -> Sequence[tuple[Call, Reply]]:
     """Where only some were there already, those have no charge of their own: nothing and unknown don't add up."""
-    if not any(reply.is_cached for _, reply in replies) or all(reply.is_cached for _, reply in replies):
+    if len(replies) == 1 or len({reply.is_cached for _, reply in replies}) < 2:
         return replies
     return [(call, replace(reply, neurons=None) if reply.is_cached else reply) for call, reply in replies]
 

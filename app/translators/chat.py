@@ -166,11 +166,14 @@ def _body(wish: Wish) -> tuple[Body, tuple[str, ...]]:
             raise BadRequestError(message, param=field, code="unknown_parameter")
     if isinstance(modalities := given.get("modalities"), list | str) and "audio" in modalities:
         raise BadRequestError("Answers can't be spoken.", param="modalities", code="unsupported_parameter")
-    ignored = [key for key in given if key in HARMLESS] + [*wish.offer.ignored, *wish.thinking.unheard]
-    body: Body = {key: value for key, value in given.items() if key not in HARMLESS}
+    ignored = [*wish.offer.ignored, *wish.thinking.unheard]
+    body: Body = given
+    if harmless := HARMLESS & given.keys():
+        ignored = [key for key in given if key in harmless] + ignored
+        body = {key: value for key, value in given.items() if key not in harmless}
     body["messages"] = wish.turns
     body |= _length(wish)
-    body |= _thinking_fields(wish.thinking, given.get("chat_template_kwargs"))
+    body |= _thinking_fields(wish.thinking, body.get("chat_template_kwargs"))
     if "top_p" in body:
         body["top_p"] = max(body["top_p"], LEAST_TOP_P)
     seed, shape = request.seed, wish.context.model.input_shape

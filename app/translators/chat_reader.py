@@ -175,8 +175,7 @@ class ChatReader:
         prompt = _whole(counted.get("prompt_tokens") or counted.get("input_tokens"))
         completion = _whole(counted.get("completion_tokens") or counted.get("output_tokens"))
         thought = estimate_tokens("".join(self._thought)) if self._thought else 0
-        said = self.text + "".join(self._refused)
-        written = completion or thought + estimate_tokens(said) + estimate_tokens(self._tools.text)
+        written = completion or thought + self._estimated_tokens()
         prompt_details = _object(counted.get("prompt_tokens_details") or counted.get("input_tokens_details"))
         details = _object(counted.get("completion_tokens_details") or counted.get("output_tokens_details"))
         neurons = counted.get("neurons")
@@ -188,6 +187,10 @@ class ChatReader:
             neurons if isinstance(neurons, int | float) else self.neurons,
             is_estimated=not prompt or written > completion,
         )
+
+    def _estimated_tokens(self) -> int:
+        """Of all but the thoughts."""
+        return estimate_tokens(self.text + "".join(self._refused)) + estimate_tokens(self._tools.text)
 
     def _event(self, event: dict[str, Any], payload: bytes) -> list[Delta]:
         if usage := event.get("usage"):

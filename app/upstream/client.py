@@ -156,22 +156,23 @@ class WorkersAI:
         """
         accounts, tries, tried = caller.accounts, 1, set[str]()
         failure: Failure | None = None
+        now = asyncio.get_running_loop().time
         try:
             async with asyncio.timeout_at(deadline):
                 while True:
                     account = self._accounts.choose(accounts, call.affinity, call.model, tried)
                     if failure is not None and account.id in tried:
                         wait = _wait_seconds(failure, tries)
-                        if wait is None or tries == self._max_tries or _now() + wait >= deadline:
+                        if wait is None or tries == self._max_tries or now() + wait >= deadline:
                             raise failure
                         tries, failure = tries + 1, None
                         tried.clear()
                         await self._sleep(wait)
-                    started = _now()
+                    started = now()
                     try:
                         outcome = await self._routed(send, call, caller, account)
                     except Failure as caught:
-                        self._metrics.upstream_call(_now() - started)
+                        self._metrics.upstream_call(now() - started)
                         self._metrics.upstream_failure(caught.kind, caught.code)
                         caught.account = account.id
                         tried.add(account.id)
@@ -180,7 +181,7 @@ class WorkersAI:
                         if not self._accounts.judge(account, caught, call.model) and not caught.is_retryable:
                             raise
                     else:
-                        self._metrics.upstream_call(_now() - started)
+                        self._metrics.upstream_call(now() - started)
                         self._accounts.succeeded(account, call.model)
                         return outcome
         except TimeoutError as late:

@@ -1,6 +1,7 @@
 """Providers: which models only AI Gateway knows, and what they are called there. Pure."""
 
 import re
+from functools import lru_cache
 
 from app.upstream.gateway import Gateway
 
@@ -23,6 +24,7 @@ LONGEST_NAME = 200
 WORKERS_AI = "workers-ai/"
 
 
+@lru_cache(maxsize=1024)
 def is_provider_model(name: str) -> bool:
     """Whether only AI Gateway's chat completions know the model: `openai/…`, `dynamic/…`, `workers-ai/@cf/…`."""
     provider = name.partition("/")[0]
