@@ -14,7 +14,7 @@ next ones. Streams are passed on as they are, and so are calls of models that th
 said what those are made for.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 from dataclasses import fields, replace
 from hashlib import sha256
 from typing import Any
@@ -55,11 +55,14 @@ class Caching:
         self._is_shared = is_shared
         self._flights: Flights[tuple[Call, Reply]] = Flights()
 
-    async def run(self, call: Call, caller: Caller, again: Again = leave_it) -> tuple[Call, Reply]:
+    def run(self, call: Call, caller: Caller, again: Again = leave_it) -> Coroutine[Any, Any, tuple[Call, Reply]]:
         """The call that was answered, now or then, and its reply. Raises Failure."""
         key = self._key(call, caller) if call.model in self._models and not call.stream else None
         if key is None:
-            return await self._upstream.run(call, caller, again)
+            return self._upstream.run(call, caller, again)
+        return self._known_or_asked(key, call, caller, again)
+
+    async def _known_or_asked(self, key: bytes, call: Call, caller: Caller, again: Again) -> tuple[Call, Reply]:
         if caller.gateway.get("cf-aig-skip-cache") == "true":
             return await self._asked(key, call, caller, again)
         if known := _read(self._store.peek(key), call, again):
@@ -76,8 +79,10 @@ class Caching:
             return await self._upstream.run(call, caller, again)
         return answered, _free(reply)
 
-    async def open(self, call: Call, caller: Caller, again: Again = leave_it) -> tuple[Call, Events | Reply]:
-        return await self._upstream.open(call, caller, again)
+    def open(
+        self, call: Call, caller: Caller, again: Again = leave_it
+    ) -> Coroutine[Any, Any, tuple[Call, Events | Reply]]:
+        return self._upstream.open(call, caller, again)
 
     async def listen(self, call: Call, caller: Caller) -> Raw:
         return await self._upstream.listen(call, caller)

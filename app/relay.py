@@ -131,18 +131,19 @@ class Relay:
 
     async def complete(self, translator: Translator[Req, Res], name: str, request: Req, caller: Caller) -> Answer[Res]:
         """The whole answer. Raises APIStatusError."""
+        if name not in self._fallbacks:
+            return await self._complete(translator, name, name, request, caller)
         return await self._first(name, lambda model: self._complete(translator, model, name, request, caller))
 
     async def stream(self, translator: Translator[Req, Any], name: str, request: Req, caller: Caller) -> Stream:
         """The answer event by event, once its first events have come. Raises APIStatusError, and so do its chunks."""
+        if name not in self._fallbacks:
+            return await self._stream(translator, name, name, request, caller)
         return await self._first(name, lambda model: self._stream(translator, model, name, request, caller))
 
     async def _first(self, name: str, ask: Callable[[str], Awaitable[T]]) -> T:
         """From the model of that name, or the first of its fallbacks that Cloudflare can run."""
-        fallbacks = self._fallbacks.get(name)
-        if not fallbacks:
-            return await ask(name)
-        *others, last = (name, *fallbacks)
+        *others, last = (name, *self._fallbacks[name])
         try:
             async with asyncio.timeout(self._request_timeout_seconds):
                 for model in others:

@@ -3,7 +3,7 @@
 Middleware for browsers and a search among a hundred routes would cost such a request more than reading and writing it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -17,7 +17,7 @@ class Shortcut:
         self._app = app
         self._endpoints = endpoints
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         answer = self._app
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in self._endpoints:
             for name, _ in scope["headers"]:
@@ -25,7 +25,7 @@ class Shortcut:
                     break
             else:
                 answer = self._endpoints[scope["path"]]
-        await answer(scope, receive, send)
+        return answer(scope, receive, send)
 
 
 class Server(Starlette):

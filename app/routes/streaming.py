@@ -5,10 +5,9 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any
 
 import orjson
-from starlette.types import Receive, Send
+from starlette.types import Message, Receive, Send
 
 from app.errors import APIStatusError
 
@@ -104,18 +103,23 @@ class _Pulse:
 
     def __init__(self, send: Send, seconds: float, heartbeat: bytes) -> None:
         self._send, self._seconds, self._heartbeat = send, seconds, heartbeat
+        self._loop = asyncio.get_running_loop()
+        self._sending: asyncio.Task[None] | None = None
         self.last = time.monotonic()
-        self._task = asyncio.create_task(self._beat())
+        self._timer = self._loop.call_later(seconds, self._beat)
 
     def stop(self) -> None:
-        self._task.cancel()
+        self._timer.cancel()
+        if self._sending:
+            self._sending.cancel()
 
-    async def _beat(self) -> None:
-        while True:
-            wait = self.last + self._seconds - time.monotonic()
-            if wait > 0:
-                await asyncio.sleep(wait)
-                continue
-            self.last = time.monotonic()
-            message: dict[str, Any] = {"type": "http.response.body", "body": self._heartbeat, "more_body": True}
-            await self._send(message)
+    def _beat(self) -> None:
+        wait = self.last + self._seconds - time.monotonic()
+        if wait <= 0:
+            wait, self.last = self._seconds, time.monotonic()
+            message: Message = {"type": "http.response.body", "body": self._heartbeat, "more_body": True}
+            self._sending = self._loop.create_task(self._say(message))
+        self._timer = self._loop.call_later(wait, self._beat)
+
+    async def _say(self, message: Message) -> None:
+        await self._send(message)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -97,19 +97,21 @@ class WorkersAI:
         self._stream_timeouts = _timeouts(connect_timeout_seconds, idle_timeout_seconds)
         self._whole_timeouts = _timeouts(connect_timeout_seconds, request_timeout_seconds)
 
-    async def run(self, call: Call, caller: Caller, again: Again = leave_it) -> tuple[Call, Reply]:
+    def run(self, call: Call, caller: Caller, again: Again = leave_it) -> Coroutine[Any, Any, tuple[Call, Reply]]:
         """The call that was answered, and its whole reply. Raises Failure.
 
         `again` may name another call to send instead, once, after a reply or a failure that this can mend.
         """
-        return await self._mend(self._run, call, caller, again)
+        return self._mend(self._run, call, caller, again)
 
-    async def open(self, call: Call, caller: Caller, again: Again = leave_it) -> "tuple[Call, Events | Reply]":
+    def open(
+        self, call: Call, caller: Caller, again: Again = leave_it
+    ) -> "Coroutine[Any, Any, tuple[Call, Events | Reply]]":
         """As `run`, but with the call's events, the first of them already there, unless Cloudflare answers whole.
 
         The caller closes the events.
         """
-        return await self._mend(self._open, call, caller, again)
+        return self._mend(self._open, call, caller, again)
 
     async def listen(self, call: Call, caller: Caller) -> "Raw":
         """As `run`, but with the answer as it comes, which the caller closes."""
@@ -190,16 +192,24 @@ class WorkersAI:
     def _deadline(self) -> float:
         return _now() + self._deadline_seconds
 
-    async def _routed(self, send: Send[T], call: Call, caller: Caller, account: Account) -> T:
-        """Through the gateway, if there is one; past it while it is down, if that is wanted."""
+    def _routed(self, send: Send[T], call: Call, caller: Caller, account: Account) -> Awaitable[T]:
+        """Through the gateway, if there is one."""
+        if self._gateway is None:
+            return send(call, caller, account, None)
         is_foreign = is_provider_model(call.model)
-        if self._gateway is None or (call.content_type != JSON and not is_foreign):  # files go past it anyway
-            return await send(call, caller, account, self._gateway)
+        if call.content_type != JSON and not is_foreign:  # files go past it anyway
+            return send(call, caller, account, self._gateway)
+        return self._through_or_past(self._gateway, send, call, caller, account, is_foreign=is_foreign)
+
+    async def _through_or_past(
+        self, gateway: Gateway, send: Send[T], call: Call, caller: Caller, account: Account, *, is_foreign: bool
+    ) -> T:
+        """Past the gateway while it is down, if that is wanted."""
         can_go_past = self._goes_past_gateway and not is_foreign
         if can_go_past and self._detour.is_taken(account.id):
             return await send(call, caller, account, None)
         try:
-            outcome = await self._through(self._gateway, send, call, caller, account)
+            outcome = await self._through(gateway, send, call, caller, account)
         except Failure as failure:
             if not is_down(failure):
                 self._detour.end(account.id)
