@@ -28,6 +28,7 @@ from tests.serving import (
     flarelay,
     payloads,
     scripted,
+    until,
     written,
 )
 from tests.sounding import NAMES, recording
@@ -297,8 +298,11 @@ class TestCache:
         def spent() -> Any:
             return rest.get("/v1/usage").json()["total"]["neurons"]
 
-        (first, neurons), before = cost(), spent()
+        start = spent()
+        first, neurons = cost()
         assert (first, neurons > 0) == ("MISS", True)
+        until(lambda: spent() > start)  # a moment after the answer was sent
+        before = spent()
         assert cost() == ("HIT", 0)
         assert spent() == before
 
