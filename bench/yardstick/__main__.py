@@ -33,8 +33,8 @@ HISTORY = ROOT / "docs" / "performance.md"
 SPREAD = ("one worker", "two workers")
 """Targets that share all cores with the load."""
 
-TARGETS_ON: Cores = frozenset({0})
-LOAD_ON: Cores = ALL_CORES if len(ALL_CORES) == 1 else frozenset({1})
+TARGETS_ON: Cores = frozenset(sorted(ALL_CORES)[:1])
+LOAD_ON: Cores = frozenset(sorted(ALL_CORES)[1:2]) or ALL_CORES
 
 
 class Run:

@@ -14,7 +14,8 @@ PATIENCE_SECONDS = 8
 
 Cores = frozenset[int]
 
-ALL_CORES: Cores = frozenset(range(os.cpu_count() or 1))
+ALL_CORES: Cores = frozenset(os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else {0})
+"""Those that this process may use."""
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def on_cores(cores: Cores) -> Iterator[None]:
         yield
         return
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores & before or before)
+    os.sched_setaffinity(0, cores & ALL_CORES or before)
     try:
         yield
     finally:
