@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -188,7 +189,7 @@ def make_limiter(settings: Settings, ledger: Ledger, accounts: Accounts, board: 
         budget=settings.budget(len(ours)),
         accounts=ours,
         others=board,
-        is_spent=lambda: accounts.are_spent(ours),
+        is_spent=partial(accounts.are_spent, ours),
     )
 
 

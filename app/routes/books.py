@@ -49,7 +49,17 @@ class Books:
             admission.neurons = usage.neurons
             accounts = accounts or (caller.account.id,)
             if len(accounts) == 1:  # nearly always
-                self._ledger.record(Entry(caller.name, accounts[0], model, *_spent(usage)))
+                self._ledger.add(
+                    caller.name,
+                    accounts[0],
+                    model,
+                    usage.neurons or 0.0,
+                    usage.is_priced,
+                    usage.prompt_tokens,
+                    usage.completion_tokens,
+                    usage.cached_tokens,
+                    usage.audio_seconds,
+                )
             else:
                 for entry in entries(caller.name, accounts, model, usage, shares):
                     self._ledger.record(entry)
@@ -71,11 +81,6 @@ class Books:
             usage.neurons,
             usage.audio_seconds,
         )
-
-
-def _spent(usage: Usage) -> tuple[float, bool, int, int, int, float]:
-    tokens = usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
-    return (usage.neurons or 0, usage.is_priced, *tokens, usage.audio_seconds)
 
 
 def entries(
