@@ -14,7 +14,6 @@ from functools import partial
 from hashlib import sha256
 from itertools import count
 from operator import is_
-from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
@@ -38,13 +37,14 @@ from app.translators.base import (
     SerialTranslator,
     Translator,
 )
-from app.upstream.answers import is_operators, to_error
+from app.upstream.answers import to_error
 from app.upstream.batches import close, in_order, merge, open_together, together
 from app.upstream.charges import bill_for
 from app.upstream.client import Again
 from app.upstream.gateway_options import apart
 from app.upstream.incoming import Events, Raw
 from app.upstream.markdown import Markdown
+from app.upstream.telling import failures_told, is_models
 from app.values import immutable
 
 logger = logging.getLogger("flarelay")
@@ -397,30 +397,6 @@ def _as_sent(plan: Plan[Req], outcomes: Iterable[tuple[Call, object]]) -> Plan[R
     return plan if all(map(is_, calls, plan.calls)) else replace(plan, calls=calls)
 
 
-class failures_told:  # noqa: N801 - a context manager, and no generator, which would cost each request more
-    """To the client as an APIStatusError; and to the operator, if it is a fault that only he can mend."""
-
-    __slots__ = ("_account",)
-
-    def __init__(self, account: Account) -> None:
-        self._account = account
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, failure: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        if not isinstance(failure, Failure):
-            return
-        account = self._account
-        if account.is_ours and is_operators(failure):
-            told = failure.account or account.id
-            fields = {"account": told, "kind": failure.kind, "code": failure.code, "reason": failure.message}
-            logger.error("Cloudflare refuses the server's own account", extra={"fields": fields})
-        raise to_error(failure, is_ours=account.is_ours) from failure
-
-
 def _affinity(request: object, model: Model, caller: Caller) -> str | None:
     """What ties requests together that begin alike, so that they meet the same prompt cache; no other caller shares it.
 
@@ -454,22 +430,3 @@ def _priced(usage: Usage, model: Model, paid_share: float = 1) -> Usage:
         return usage
     neurons = model.neurons(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
     return usage if neurons is None else replace(usage, neurons=neurons * paid_share, is_priced=True)
-
-
-MODELS = frozenset(
-    {
-        FailureKind.CAPACITY,
-        FailureKind.RATE_LIMIT,
-        FailureKind.PERMISSION,
-        FailureKind.MODEL_NOT_FOUND,
-        FailureKind.TIMEOUT,
-        FailureKind.CONNECTION,
-        FailureKind.BROKEN,
-        FailureKind.SERVER,
-    }
-)
-"""Failures that another model may not have."""
-
-
-def is_models(error: APIStatusError) -> bool:
-    return isinstance(error.__cause__, Failure) and error.__cause__.kind in MODELS

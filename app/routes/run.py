@@ -15,7 +15,7 @@ from app.auth import Auth
 from app.calls import Account, Failure, FailureKind, Usage
 from app.catalog import Model
 from app.errors import BadRequestError
-from app.relay import Relay, failures_told
+from app.relay import Relay
 from app.routes.bodies import read_body
 from app.routes.record import Record, admitted
 from app.routes.replies import Headers, cost_headers
@@ -23,6 +23,7 @@ from app.routes.streaming import client_watched, send_events
 from app.translators.native_usage import usage_in
 from app.upstream.events import EventDecoder
 from app.upstream.incoming import Raw
+from app.upstream.telling import failures_told
 
 KEYS = ("key", "token", "password")
 """Query fields in which callers send us their keys: those don't go on to Cloudflare."""

@@ -13,7 +13,7 @@ from app.calls import Caller, Failure, FailureKind, Origin, Usage
 from app.media.narration import Narration
 from app.media.speech_decoding import to_pcm
 from app.media.speech_pcm import seconds_of
-from app.relay import Answer, Relay, failures_told
+from app.relay import Answer, Relay
 from app.routes.openai import Endpoint, told
 from app.routes.replies import Headers
 from app.routes.streaming import send_events
@@ -22,6 +22,7 @@ from app.translators.base import Plan
 from app.translators.sound_formats import CONTENT_TYPES, is_in
 from app.translators.speech import Delivery, audio_in, delta_event, done_event, speech, usage_of
 from app.upstream.incoming import Raw, loaded, unwrapped
+from app.upstream.telling import failures_told
 from app.values import immutable
 
 AT_ONCE = 2

@@ -4,7 +4,6 @@ A native answer is `{"response", "tool_calls", "usage"}`, an OpenAI-shaped one h
 does not always follow from what was sent, so both are read wherever they turn up.
 """
 
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -16,7 +15,7 @@ from app.translators import json_mode
 from app.translators.deltas import Delta, Refusal, Text, Thought, ToolCall, joined
 from app.translators.json_mode import Wanted
 from app.translators.leaks import LeakCatcher
-from app.translators.sources import said_source
+from app.translators.said import checked_logprobs, list_in, object_in, text_alone, text_of, whole_in
 from app.translators.stops import StopCutter
 from app.translators.thoughts import ThoughtSplitter
 from app.translators.tokens import estimate_tokens
@@ -39,13 +38,8 @@ FINISH_REASONS = {
 CUT = ("length", "content_filter")
 """The finish_reasons of answers that end before their end."""
 
-BESIDE_TEXT = ("reasoning_content", "reasoning", "refusal", "tool_calls")
-"""What else than a text there may be in a delta."""
-
 INCOMPLETE = {"max_output_tokens": "length", "content_filter": "content_filter"}
 """Why a response of OpenAI's Responses is incomplete -> a chat's finish_reason."""
-
-NUMBER = re.compile(rb'"(?:response|content)"\s*:\s*(-?[0-9.eE+-]+)')
 
 
 @immutable
@@ -72,8 +66,8 @@ def length_of(body: Mapping[str, Any]) -> int:
 
 def is_response(body: Any) -> bool:
     """Whether a body holds an answer in OpenAI's Responses, if only that a budget is spent."""
-    answer = _object(body)
-    spent = _object(answer.get("usage")).get("output_tokens")
+    answer = object_in(body)
+    spent = object_in(answer.get("usage")).get("output_tokens")
     return bool(answer.get("output") or answer.get("incomplete_details") or spent)
 
 
@@ -135,7 +129,7 @@ class ChatReader:
             raise Failure(FailureKind.BROKEN, "Cloudflare sent an event that is not JSON.", status=502) from failure
         if not isinstance(event, dict):
             raise Failure(FailureKind.BROKEN, "Cloudflare sent an event that is not an object.", status=502)
-        if self._is_plain and (text := _text_alone(event)):
+        if self._is_plain and (text := text_alone(event)):
             self._said.append(text)
             return [Text(text)]
         return self._event(event, payload)
@@ -172,18 +166,18 @@ class ChatReader:
     def usage(self) -> Usage:
         """As Cloudflare counted it; what it did not count is estimated."""
         counted = self._usage
-        prompt = _whole(counted.get("prompt_tokens") or counted.get("input_tokens"))
-        completion = _whole(counted.get("completion_tokens") or counted.get("output_tokens"))
+        prompt = whole_in(counted.get("prompt_tokens") or counted.get("input_tokens"))
+        completion = whole_in(counted.get("completion_tokens") or counted.get("output_tokens"))
         thought = estimate_tokens("".join(self._thought)) if self._thought else 0
         written = completion or thought + self._estimated_tokens()
-        prompt_details = _object(counted.get("prompt_tokens_details") or counted.get("input_tokens_details"))
-        details = _object(counted.get("completion_tokens_details") or counted.get("output_tokens_details"))
+        prompt_details = object_in(counted.get("prompt_tokens_details") or counted.get("input_tokens_details"))
+        details = object_in(counted.get("completion_tokens_details") or counted.get("output_tokens_details"))
         neurons = counted.get("neurons")
         return Usage(
             prompt or self._reading.prompt_tokens,
             written,
-            min(_whole(prompt_details.get("cached_tokens")), prompt),
-            min(_whole(details.get("reasoning_tokens")) or thought, written),
+            min(whole_in(prompt_details.get("cached_tokens")), prompt),
+            min(whole_in(details.get("reasoning_tokens")) or thought, written),
             neurons if isinstance(neurons, int | float) else self.neurons,
             is_estimated=not prompt or written > completion,
         )
@@ -226,7 +220,7 @@ class ChatReader:
         thoughts = message.get("reasoning_content") or message.get("reasoning")
         deltas: list[Delta] = self._think(thoughts) if isinstance(thoughts, str) else []
         if content is not None and (content != "" or logprobs):
-            deltas += self._text(_string(content, payload), _checked(logprobs) if logprobs else None)
+            deltas += self._text(text_of(content, payload), checked_logprobs(logprobs) if logprobs else None)
         if (refusal := message.get("refusal")) and isinstance(refusal, str):
             deltas += self._refuse(refusal)
         if (calls := message.get("tool_calls")) and not self.is_done and self._reading.offer.choice != "none":
@@ -237,12 +231,12 @@ class ChatReader:
         """OpenAI's Responses, which gpt-oss is asked in, or falls into by itself."""
         deltas: list[Delta] = []
         self._count(body.get("usage"))
-        reason = _object(body.get("incomplete_details")).get("reason")
+        reason = object_in(body.get("incomplete_details")).get("reason")
         self._finish = INCOMPLETE.get(str(reason)) or ("stop" if body.get("status") == "completed" else None)
-        for item in map(_object, _list(body.get("output"))):
+        for item in map(object_in, list_in(body.get("output"))):
             if item.get("type") == "function_call" and self._reading.offer.choice != "none":
                 deltas += self._tools.feed([item | {"id": item.get("call_id")}])
-            for part in map(_object, _list(item.get("content") or item.get("summary"))):
+            for part in map(object_in, list_in(item.get("content") or item.get("summary"))):
                 deltas += self._part(part)
         return deltas
 
@@ -334,7 +328,7 @@ class ChatReader:
         """
         if self._finish is not None and (self.text.strip() or self._refused):
             return False
-        return _whole(self._usage.get("completion_tokens") or self._usage.get("output_tokens")) >= self._max_tokens
+        return whole_in(self._usage.get("completion_tokens") or self._usage.get("output_tokens")) >= self._max_tokens
 
     def _reason(self) -> str:
         """OpenAI's finish_reason: what the model said if it said it truly, else what the answer shows."""
@@ -352,25 +346,9 @@ class ChatReader:
 
     def _count(self, usage: Any) -> None:
         """The last numbers that are not zero: they may be repeated, growing, with zeros on the finish event."""
-        counted = {key: value for key, value in _object(usage).items() if value}
+        counted = {key: value for key, value in object_in(usage).items() if value}
         if any(isinstance(value, int | float) for value in counted.values()):
             self._usage = self._usage | counted
-
-
-def _text_alone(event: dict[str, Any]) -> str | None:
-    """The text of an event with nothing else in it, as most are."""
-    choices = event.get("choices")
-    if event.get("usage"):
-        return None
-    if choices is None:
-        text = None if event.get("tool_calls") else event.get("response")
-    else:
-        choice = _object(choices[0]) if isinstance(choices, list) and choices else {}
-        delta = choice.get("delta")
-        if not isinstance(delta, dict) or choice.get("finish_reason") or choice.get("logprobs"):
-            return None
-        text = None if any(map(delta.get, BESIDE_TEXT)) else delta.get("content")
-    return text if isinstance(text, str) else None
 
 
 def _as_json(deltas: list[Delta], source: str) -> list[Delta]:
@@ -380,38 +358,3 @@ def _as_json(deltas: list[Delta], source: str) -> list[Delta]:
         if isinstance(delta, Text):
             logprobs = joined(logprobs, delta.logprobs)
     return [delta for delta in deltas if not isinstance(delta, Text)] + [Text(source, logprobs)]
-
-
-def _string(content: Any, payload: bytes) -> str:
-    """Content as text. JSON mode gives objects; a model that says a number gives one."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list) and all(_is_text_part(part) for part in content):
-        return "".join(part["text"] for part in content)
-    if isinstance(content, int | float) and not isinstance(content, bool) and (source := NUMBER.search(payload)):
-        return source[1].decode()  # 0.50 is not 0.5
-    return said_source(content)
-
-
-def _is_text_part(part: Any) -> bool:
-    return isinstance(part, dict) and part.get("type") in ("text", "output_text") and isinstance(part.get("text"), str)
-
-
-def _checked(logprobs: Any) -> dict[str, Any] | None:
-    """Log probabilities that can be passed on, if they are in OpenAI's form."""
-    entries = _object(logprobs).get("content")
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        return None
-    return {"content": entries}
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _whole(value: Any) -> int:
-    return max(0, int(value)) if isinstance(value, int | float) else 0
