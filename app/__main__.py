@@ -11,6 +11,7 @@ import uvicorn
 from app import __version__
 from app.auth import our_accounts
 from app.commands import faults, read, run
+from app.server.protocol import OPTIONS
 from app.settings import Settings
 
 NOTICES = {
@@ -51,11 +52,8 @@ def main() -> None:
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=75,  # longer than the proxies in front, so that they close first
         timeout_graceful_shutdown=settings.shutdown_seconds,
+        **OPTIONS,
     )
 
 

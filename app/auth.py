@@ -76,7 +76,7 @@ class Auth:
 
     def identify(self, headers: Headers) -> Caller:
         """Raises AuthenticationError if a key is needed and none, or a wrong one, is shown."""
-        return self._identify(headers, list(_keys(headers)), API_KEY_ADVICE)
+        return self._identify(headers, [], API_KEY_ADVICE)
 
     def identify_translator(self, headers: Headers, tokens: Sequence[str]) -> Caller:
         """The same for the routes that translate, which TRANSLATE_TOKENS open too.
@@ -84,8 +84,8 @@ class Auth:
         `tokens`: what was found in the URL. It counts where no header has a key, or another one than it should: clients
         send `Bearer` with nothing behind it. Raises AuthenticationError.
         """
-        keys = [*_keys(headers), *filter(None, map(str.strip, tokens))]
-        caller = self._identify(headers, keys, TRANSLATOR_ADVICE, self._translate_digests)
+        tokens = list(filter(None, map(str.strip, tokens)))
+        caller = self._identify(headers, tokens, TRANSLATOR_ADVICE, self._translate_digests)
         if CACHE_KEY in caller.gateway:  # many texts under one key would all be answered as the first
             options = {name: value for name, value in caller.gateway.items() if name != CACHE_KEY}
             caller = replace(caller, gateway=options)
@@ -95,9 +95,10 @@ class Auth:
         """The caller, who asks of AI Gateway in the body of the request too. Raises BadRequestError."""
         return replace(caller, gateway=options_of(headers, body_options))
 
-    def _identify(self, headers: Headers, keys: Sequence[str], advice: str, digests: Sequence[bytes] = ()) -> Caller:
+    def _identify(self, headers: Headers, tokens: Sequence[str], advice: str, digests: Sequence[bytes] = ()) -> Caller:
         gateway = options_of(headers) if self.has_gateway else {}
-        affinity = next((value.decode("latin-1") for name, value in headers if name == b"x-session-affinity"), None)
+        keys, affinity = _shown(headers)
+        keys += tokens
         if self._mode == "pass-through":
             return self._pass_through(keys, affinity, gateway)
         self._entries.refresh()  # the first key may just have been made
@@ -106,7 +107,7 @@ class Auth:
             if key is None:
                 raise _refusal(keys, advice)
         else:
-            key, entry = next(iter(keys), ""), None
+            key, entry = keys[0] if keys else "", None
         own = OWN_ACCOUNT.fullmatch(key) if self._mode == "emulator" else None
         name, limits = (entry.name, entry.limits) if entry else (_name(key), UNLIMITED)
         if own:
@@ -156,8 +157,13 @@ def _is_known(key: str, digests: Sequence[bytes]) -> bool:
     return any(known)
 
 
-def _keys(headers: Headers) -> Iterable[str]:
-    """Every key that a client may have put somewhere; many send the same one twice. Keys may be any UTF-8."""
+def _shown(headers: Headers) -> tuple[list[str], str | None]:
+    """Every key that a client may have put somewhere, and what it says that the request belongs with.
+
+    Many send the same key twice. Keys may be any UTF-8.
+    """
+    keys: list[str] = []
+    affinity = None
     for name, value in headers:
         if name == b"authorization":
             scheme, _, rest = value.decode("utf-8", "replace").strip().partition(" ")
@@ -165,10 +171,14 @@ def _keys(headers: Headers) -> Iterable[str]:
             key = rest if is_scheme else scheme if not rest else ""
         elif name in (b"x-api-key", b"api-key"):
             key = value.decode("utf-8", "replace")
+        elif name == b"x-session-affinity":
+            affinity = affinity or value.decode("latin-1")
+            continue
         else:
             continue
         if key := key.strip():
-            yield key
+            keys.append(key)
+    return keys, affinity
 
 
 def _refusal(keys: Sequence[str], advice: str) -> AuthenticationError:

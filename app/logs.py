@@ -1,8 +1,8 @@
 """Structured log lines, one JSON object each, and request ids.
 
 A server has a line for each request, and Python's logging takes longer for one than all other accounting. So those
-lines go straight to our handler, where it is the only one, and from there to standard output together, within a tenth
-of a second. Every other line is written at once, behind them.
+lines go straight to our handler, where it is the only one, which puts them in words and writes them together, within a
+tenth of a second. Every other line is written at once, behind them.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TextIO
@@ -40,6 +40,9 @@ class JSONLines(logging.Formatter):
         return orjson.dumps(line, default=str).decode()
 
 
+Fields = Callable[[], Mapping[str, Any]]
+_Waiting = tuple[float, int, str, Fields]
+
 PIECE_BYTES = 4096
 """Written in one go at the most: what a pipe takes whole, so that lines of several workers don't mix (PIPE_BUF)."""
 MOST_WAITING = 500
@@ -53,14 +56,13 @@ class Lines(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self.setFormatter(JSONLines())
-        self._waiting: list[bytes] = []
+        self._waiting: list[_Waiting] = []
         self._locked = threading.RLock()
 
-    def put(self, level: int, event: str, fields: Mapping[str, Any]) -> None:
-        """For the event loop only."""
-        line = {"time": _stamp(time.time()), "level": _name(level), "event": event, **fields}
+    def put(self, level: int, event: str, fields: Fields) -> None:
+        """For the event loop only. `fields` are asked for later, so they must have come to rest."""
         with self._locked:
-            self._waiting.append(orjson.dumps(line, default=str) + b"\n")
+            self._waiting.append((time.time(), level, event, fields))
             waiting = len(self._waiting)
         if waiting == 1:
             asyncio.get_running_loop().call_later(WAIT_SECONDS, self.flush)
@@ -75,12 +77,18 @@ class Lines(logging.StreamHandler[TextIO]):
         with self._locked:
             waiting, self._waiting = self._waiting, []
             try:
-                for piece in _pieces(waiting):
+                for piece in _pieces(map(_line, waiting)):
                     self.stream.write(piece.decode())
                     self.stream.flush()
                 self.stream.flush()
             except Exception:  # noqa: BLE001 - as logging has it: said on standard error, and no reason to stop
                 self.handleError(logging.makeLogRecord({"msg": f"{len(waiting)} lines"}))
+
+
+def _line(waiting: _Waiting) -> bytes:
+    seconds, level, event, fields = waiting
+    line = {"time": _stamp(seconds), "level": _name(level), "event": event, **fields()}
+    return orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -95,13 +103,13 @@ def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
         yield piece
 
 
-def log_request(level: int, event: str, fields: Mapping[str, Any]) -> None:
+def log_request(level: int, event: str, fields: Fields) -> None:
     """A line of a request, of a level that is on: by our handler if there is no other."""
     handlers = logging.root.handlers
     if len(handlers) == 1 and isinstance(handler := handlers[0], Lines):
         handler.put(level, event, fields)
     else:
-        logger.log(level, event, extra={"fields": fields})
+        logger.log(level, event, extra={"fields": fields()})
 
 
 def _stamp(seconds: float) -> str:

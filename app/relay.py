@@ -129,17 +129,19 @@ class Relay:
         self._request_timeout_seconds = request_timeout_seconds
         self._tool_emulation = tool_emulation
 
-    async def complete(self, translator: Translator[Req, Res], name: str, request: Req, caller: Caller) -> Answer[Res]:
+    def complete(
+        self, translator: Translator[Req, Res], name: str, request: Req, caller: Caller
+    ) -> Awaitable[Answer[Res]]:
         """The whole answer. Raises APIStatusError."""
         if name not in self._fallbacks:
-            return await self._complete(translator, name, name, request, caller)
-        return await self._first(name, lambda model: self._complete(translator, model, name, request, caller))
+            return self._complete(translator, name, name, request, caller)
+        return self._first(name, lambda model: self._complete(translator, model, name, request, caller))
 
-    async def stream(self, translator: Translator[Req, Any], name: str, request: Req, caller: Caller) -> Stream:
+    def stream(self, translator: Translator[Req, Any], name: str, request: Req, caller: Caller) -> Awaitable[Stream]:
         """The answer event by event, once its first events have come. Raises APIStatusError, and so do its chunks."""
         if name not in self._fallbacks:
-            return await self._stream(translator, name, name, request, caller)
-        return await self._first(name, lambda model: self._stream(translator, model, name, request, caller))
+            return self._stream(translator, name, name, request, caller)
+        return self._first(name, lambda model: self._stream(translator, model, name, request, caller))
 
     async def _first(self, name: str, ask: Callable[[str], Awaitable[T]]) -> T:
         """From the model of that name, or the first of its fallbacks that Cloudflare can run."""
@@ -361,10 +363,19 @@ async def _chunks(
             opening = b"".join(_opening(incremental, choice, source) for choice, source in enumerate(sources))
             yield b""
             yield opening
-            async with aclosing(merge(events, incremental.is_done)) as batches:
-                async for choice, batch in batches:
-                    if data := incremental.feed(choice, batch) if batch else incremental.finish(choice):
+            if len(events) == 1:  # as nearly always
+                ((choice, only),) = events.items()
+                while not incremental.is_done(choice) and (batch := await only.next()):
+                    if data := incremental.feed(choice, batch):
                         yield data
+                await only.aclose()
+                if data := incremental.finish(choice):
+                    yield data
+            else:
+                async with aclosing(merge(events, incremental.is_done)) as batches:
+                    async for choice, batch in batches:
+                        if data := incremental.feed(choice, batch) if batch else incremental.finish(choice):
+                            yield data
             yield incremental.end()
         finally:
             await close(sources)

@@ -21,6 +21,7 @@ import uvicorn
 from app.main import from_environment
 from app.routes.edge import Edge
 from app.routes.shortcut import Server
+from app.server.protocol import OPTIONS
 from bench.yardstick.__main__ import LOAD_ON, Run
 from bench.yardstick.processes import on_cores
 from bench.yardstick.scenarios import Scenario, measure
@@ -46,7 +47,7 @@ def without_books() -> Server:
 
 
 def serve(factory: str, port: int) -> None:
-    uvicorn.run(factory, factory=True, port=port, log_config=None, access_log=False, server_header=False)
+    uvicorn.run(factory, factory=True, port=port, **OPTIONS)
 
 
 def kitchen(factory: str, settings: Mapping[str, str]) -> Kitchen:

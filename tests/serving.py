@@ -18,6 +18,7 @@ from app.catalog import Model
 from app.emulator.app import Emulator, create_emulator
 from app.emulator.options import Options
 from app.main import create_app
+from app.server.protocol import OPTIONS
 from app.settings import Settings
 
 ACCOUNT = "account1"
@@ -53,9 +54,7 @@ class Server(uvicorn.Server):
     """uvicorn, as `python -m app` runs it, on a free port."""
 
     def __init__(self, app: ASGIApp, *, lifespan: Any) -> None:
-        config = uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, lifespan=lifespan, timeout_graceful_shutdown=1
-        )
+        config = uvicorn.Config(app, lifespan=lifespan, timeout_graceful_shutdown=1, **OPTIONS)
         super().__init__(config)
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"

@@ -105,7 +105,7 @@ async def test_lines_of_requests_are_written_together_after_a_moment() -> None:
     stream = Writes()
     lines = Lines(stream)
     for number in range(3):
-        lines.put(logging.INFO, f"request {number}", {"odd": {1}})
+        lines.put(logging.INFO, f"request {number}", lambda: {"odd": {1}})
     assert stream.pieces == []
     await stream.is_written.wait()
     (piece,) = stream.pieces
@@ -117,7 +117,7 @@ async def test_lines_of_requests_are_written_together_after_a_moment() -> None:
 async def test_any_other_line_comes_at_once_and_behind_them() -> None:
     stream = Writes()
     lines = Lines(stream)
-    lines.put(logging.INFO, "request", {})
+    lines.put(logging.INFO, "request", dict)
     lines.emit(logging.makeLogRecord({"msg": "crash", "levelname": "ERROR"}))
     assert events(stream.pieces) == ["request", "crash"]
 
@@ -127,7 +127,7 @@ async def test_many_lines_don_t_wait_and_come_whole_in_pieces_that_a_pipe_takes(
     stream = Writes()
     lines = Lines(stream)
     for number in range(MOST_WAITING):
-        lines.put(logging.INFO, str(number), {})
+        lines.put(logging.INFO, str(number), dict)
     assert len(stream.pieces) > 1
     assert all(len(piece) <= PIECE_BYTES and piece.endswith("\n") for piece in stream.pieces)
     assert events(stream.pieces) == [str(number) for number in range(MOST_WAITING)]
@@ -138,7 +138,7 @@ async def test_a_line_longer_than_a_piece_comes_alone() -> None:
     stream = Writes()
     lines = Lines(stream)
     for text in ("before", "x" * PIECE_BYTES, "after"):
-        lines.put(logging.INFO, text, {})
+        lines.put(logging.INFO, text, dict)
     lines.flush()
     assert [events([piece]) for piece in stream.pieces] == [["before"], ["x" * PIECE_BYTES], ["after"]]
 
@@ -148,7 +148,7 @@ async def test_an_output_that_is_closed_stops_nothing(capsys: pytest.CaptureFixt
     stream = io.StringIO()
     stream.close()
     lines = Lines(stream)
-    lines.put(logging.INFO, "request", {})
+    lines.put(logging.INFO, "request", dict)
     lines.flush()
     assert "closed file" in capsys.readouterr().err
 
@@ -159,9 +159,9 @@ async def test_a_request_goes_through_logging_where_others_listen(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     configure("info")
-    log_request(logging.INFO, "request", {"status": 200})
+    log_request(logging.INFO, "request", lambda: {"status": 200})
     logging.getLogger().addHandler(caplog.handler)
-    log_request(logging.INFO, "request", {"status": 201})
+    log_request(logging.INFO, "request", lambda: {"status": 201})
     told = [orjson.loads(line)["status"] for line in capsys.readouterr().out.splitlines() if '"status":20' in line]
     assert told == [200, 201]
     assert [record.__dict__["fields"] for record in caplog.records if record.name == "flarelay"] == [{"status": 201}]

@@ -32,8 +32,10 @@ async def read_body(scope: Scope, receive: Receive, *, max_bytes: int) -> bytes:
 
 def announced_length(scope: Scope) -> int:
     """Bytes; 0 where the request does not tell."""
-    announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-    return int(announced) if announced.isdigit() else 0
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0
 
 
 def validated(schema: type[Schema], body: bytes) -> Schema:

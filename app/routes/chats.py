@@ -1,7 +1,7 @@
 """Chat completions: a model that makes pictures answers with one, every other as the plain endpoint does."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -72,10 +72,15 @@ class Chats(Endpoint[ChatCompletionRequest]):
         scope["record"].model = request.model
         await self._answer(request, caller, scope, send)
 
-    async def _answer(self, request: ChatCompletionRequest, caller: Caller, scope: Scope, send: Send) -> None:
+    def _answer(
+        self, request: ChatCompletionRequest, caller: Caller, scope: Scope, send: Send
+    ) -> Coroutine[Any, Any, None]:
         if self._catalog.resolve(request.model).task != PICTURES:
-            await super()._answer(request, caller, scope, send)
-        elif request.stream:
+            return super()._answer(request, caller, scope, send)
+        return self._picture(request, caller, scope, send)
+
+    async def _picture(self, request: ChatCompletionRequest, caller: Caller, scope: Scope, send: Send) -> None:
+        if request.stream:
             await self._stream_picture(request, caller, scope, send)
         else:
             made = await self._make(request, caller)
@@ -141,7 +146,7 @@ class ChatLink:
         fields = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         given = [(b"authorization", b"Bearer " + fields.pop("key").encode())] if fields.get("key") else scope["headers"]
         request = validated(ChatCompletionRequest, _body(fields))
-        async with client_watched(receive):
+        async with client_watched(scope, receive):
             await self._chats.answer(request, given, scope, send)
 
 

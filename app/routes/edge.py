@@ -2,7 +2,7 @@
 catch for what nobody foresaw."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -10,10 +10,12 @@ from app.errors import APIStatusError
 from app.logs import request_id
 from app.routes.books import Books
 from app.routes.record import Record
+from app.routes.replies import Headers
 from app.routes.streaming import ClientLeft
 
 SLASHES = re.compile(r"/{2,}")
 KEY_IN_PATH = re.compile(r"/(?!(?:v[123]|admin|billing)/)[^/]+(?=/(?:v[123]/)?(?:translate|usage|languages)$)")
+KEYED = ("translate", "usage", "languages")
 HIDDEN = "/{token}"
 """Some translation clients have no other place for a key, and paths are logged."""
 
@@ -33,17 +35,16 @@ class Edge:
             await self._app(scope, receive, send)
             return
         scope["path"] = plain_path(scope["path"])
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
-        record = scope["record"] = Record(request_id(given), scope["method"], KEY_IN_PATH.sub(HIDDEN, scope["path"]))
+        record = scope["record"] = Record(_request_id(scope["headers"]), scope["method"], without_key(scope["path"]))
         if self.books:
             record.begin(self.books)
         id_header = (b"x-request-id", record.request_id.encode())
 
-        async def send_on(message: Message) -> None:
+        def send_on(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 left = record.answer(message["status"])
                 message["headers"] = [*message.get("headers", ()), id_header, *left]
-            await send(message)
+            return send(message)
 
         try:
             await self._app(scope, receive, send_on)
@@ -100,6 +101,17 @@ class Faults:
             if record.status:
                 raise
             await record.refuse(crash, send)
+
+
+def _request_id(headers: Headers) -> str:
+    for name, value in headers:
+        if name == b"x-request-id":
+            return request_id(value)
+    return request_id(None)
+
+
+def without_key(path: str) -> str:
+    return KEY_IN_PATH.sub(HIDDEN, path) if path.endswith(KEYED) else path
 
 
 def plain_path(path: str) -> str:

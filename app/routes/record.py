@@ -100,7 +100,7 @@ class Record:
     def write(self) -> None:
         level = logging.INFO if self.status < 500 else logging.WARNING
         if logger.isEnabledFor(level):
-            log_request(level, "request", self._fields())
+            log_request(level, "request", self._fields)
 
     def _fields(self) -> dict[str, Any]:
         fields: dict[str, Any] = {

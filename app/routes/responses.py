@@ -140,7 +140,7 @@ class InputTokens:
         record, caller = admitted(scope, self._auth)
         request = validated(ResponsesRequest, await read_body(scope, receive, max_bytes=self._max_body_bytes))
         record.model = request.model
-        async with client_watched(receive):
+        async with client_watched(scope, receive):
             with faults_told():
                 exchange = await self._endpoint.exchange(request, caller)
                 plan = await self._relay.plan(responses, request.model, exchange, caller)

@@ -7,9 +7,10 @@ from contextlib import aclosing
 from types import TracebackType
 
 import orjson
-from starlette.types import Message, Receive, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app.errors import APIStatusError
+from app.server.exchange import KEY, Exchange
 
 HEARTBEAT = b": keepalive\n\n"
 
@@ -31,13 +32,16 @@ WATCHED_AFTER_SECONDS = 0.02
 class client_watched:  # noqa: N801 - a context manager: an async generator would cost a quick request more than it does
     """Cancels what runs inside as soon as the client leaves, and turns that into ClientLeft.
 
-    The request's body must have been read: what `receive` brings next can only be the end.
+    Our own server calls. Any other is asked, by a `receive` that must have read the request's body: what it brings next
+    can only be the end.
     """
 
-    __slots__ = ("_has_left", "_receive", "_task", "_timer", "_watcher")
+    __slots__ = ("_exchange", "_has_left", "_receive", "_task", "_timer", "_watcher")
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._exchange: Exchange | None = scope.get(KEY)
         self._receive = receive
+        self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._has_left = False
 
@@ -46,12 +50,20 @@ class client_watched:  # noqa: N801 - a context manager: an async generator woul
         task = asyncio.current_task(loop)
         assert task  # noqa: S101 - what is to be cancelled runs in one
         self._task = task
-        self._timer = loop.call_later(WATCHED_AFTER_SECONDS, self._begin)
+        if self._exchange is None:
+            self._timer = loop.call_later(WATCHED_AFTER_SECONDS, self._begin)
+        elif self._exchange.disconnected:
+            raise ClientLeft
+        else:
+            self._exchange.on_left = self._leave
 
     async def __aexit__(
         self, kind: type[BaseException] | None, _failure: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self._timer.cancel()
+        if self._exchange:
+            self._exchange.on_left = None
+        if self._timer:
+            self._timer.cancel()
         if self._watcher:
             self._watcher.cancel()
         if self._has_left and kind is asyncio.CancelledError:
@@ -64,6 +76,9 @@ class client_watched:  # noqa: N801 - a context manager: an async generator woul
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self._leave()
+
+    def _leave(self) -> None:
         self._has_left = True
         self._task.cancel()
 

@@ -15,7 +15,7 @@ from app.translators import json_mode
 from app.translators.deltas import Delta, Refusal, Text, Thought, ToolCall, joined
 from app.translators.json_mode import Wanted
 from app.translators.leaks import LeakCatcher
-from app.translators.said import checked_logprobs, list_in, object_in, text_alone, text_of, whole_in
+from app.translators.said import checked_logprobs, list_in, object_in, text_alone, text_of, whole_alone, whole_in
 from app.translators.stops import StopCutter
 from app.translators.thoughts import ThoughtSplitter
 from app.translators.tokens import estimate_tokens
@@ -118,26 +118,35 @@ class ChatReader:
         """The answer so far, without thoughts and tool calls."""
         return "".join(self._said)
 
-    def feed(self, payload: bytes) -> list[Delta]:
-        """One event. Raises Failure if it can't be understood: left out, it would be a gap in the answer."""
-        if payload == b"[DONE]":
-            self._is_ended = True
-            return []
-        try:
-            event = orjson.loads(payload)
-        except orjson.JSONDecodeError as failure:
-            raise Failure(FailureKind.BROKEN, "Cloudflare sent an event that is not JSON.", status=502) from failure
-        if not isinstance(event, dict):
-            raise Failure(FailureKind.BROKEN, "Cloudflare sent an event that is not an object.", status=502)
-        if self._is_plain and (text := text_alone(event)):
-            self._said.append(text)
-            return [Text(text)]
-        return self._event(event, payload)
+    def feed(self, payloads: Iterable[bytes]) -> list[str | list[Delta]]:
+        """What each event says; one that is a text alone, and goes out as it came in, just that text.
+
+        Raises Failure for one that can't be understood: left out, it would be a gap in the answer.
+        """
+        said: list[str | list[Delta]] = []
+        for payload in payloads:
+            if payload == b"[DONE]":
+                self._is_ended = True
+                continue
+            try:
+                event = orjson.loads(payload)
+            except orjson.JSONDecodeError as failure:
+                raise Failure(FailureKind.BROKEN, "Cloudflare sent an event that is not JSON.", status=502) from failure
+            if not isinstance(event, dict):
+                raise Failure(FailureKind.BROKEN, "Cloudflare sent an event that is not an object.", status=502)
+            if self._is_plain and (text := text_alone(event)):
+                self._said.append(text)
+                said.append(text)
+            else:
+                said.append(self._event(event, payload))
+        return said
 
     def read(self, reply: Reply) -> list[Delta]:
         """A whole reply. Raises Failure if there is no answer in it, or not the JSON or the call that was wanted."""
         self.neurons = reply.neurons
         self._is_ended = True
+        if self._is_simple and (alone := whole_alone(reply.body)) and not self._may_begin_thought(alone[0]):
+            return self._alone(*alone, reply.body.get("usage"))
         deltas = self._body(reply.body, reply.raw) + self.close()
         if self._thoughts and self._thoughts.was_answer:
             deltas = [delta for delta in deltas if not isinstance(delta, Thought)]
@@ -152,6 +161,25 @@ class ChatReader:
         ):
             deltas = _as_json(deltas, json_mode.to_json(self.text, wanted))
         return deltas
+
+    @property
+    def _is_simple(self) -> bool:
+        """Whether an answer that is a text alone is passed on as it came."""
+        reading = self._reading
+        return not (self._leaks or self._stops or self._results or reading.wanted or reading.think_tags == "untagged")
+
+    def _may_begin_thought(self, text: str) -> bool:
+        return self._thoughts is not None and text.lstrip()[:1] == "<"
+
+    def _alone(self, text: str, finish_reason: Any, usage: Any) -> list[Delta]:
+        """As all the stages below would read it."""
+        if usage:
+            self._count(usage)
+        self._said.append(text)
+        if finish_reason:
+            self._finished(finish_reason)
+        self.finish_reason = self._reason()
+        return [Text(text)]
 
     def close(self) -> list[Delta]:
         """The end of the answer. Raises Failure if it ended too early: it must not look whole."""
@@ -347,8 +375,10 @@ class ChatReader:
     def _count(self, usage: Any) -> None:
         """The last numbers that are not zero: they may be repeated, growing, with zeros on the finish event."""
         counted = {key: value for key, value in object_in(usage).items() if value}
-        if any(isinstance(value, int | float) for value in counted.values()):
-            self._usage = self._usage | counted
+        for value in counted.values():
+            if isinstance(value, int | float):
+                self._usage = self._usage | counted
+                return
 
 
 def _as_json(deltas: list[Delta], source: str) -> list[Delta]:

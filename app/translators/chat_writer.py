@@ -19,18 +19,22 @@ from app.translators.deltas import Delta, Refusal, Text, Thought, ToolCall, join
 
 DONE = b"data: [DONE]\n\n"
 
+SAID = b'},"logprobs":null,"finish_reason":null}]}\n\n'
+"""Behind the text of an event."""
+
 LONGEST_PIECE = 8000
 """Characters of content in one line; written as JSON, and as JSON in JSON, they stay below 60 KiB."""
 
 
 def to_completion(plan: Plan[ChatCompletionRequest], replies: Sequence[Reply]) -> tuple[dict[str, Any], Usage]:
     """The replies, one for each choice, as a `chat.completion`. Raises Failure."""
-    choices, usage = [], Usage()
+    choices, usages = [], []
     for i, reply in enumerate(replies):
         reader = ChatReader(plan.reading, plan.calls[i], i)
         deltas = reader.read(reply)
         choices.append(_choice(i, deltas, reader.finish_reason, is_legacy=plan.reading.offer.is_legacy))
-        usage += reader.usage
+        usages.append(reader.usage)
+    usage = usages[0] if len(usages) == 1 else sum(usages, Usage())
     return {
         "id": f"chatcmpl-{plan.context.id}",
         "object": "chat.completion",
@@ -98,6 +102,7 @@ class ChatStream(ChoiceStream):
         }
         self._head = b"data: " + orjson.dumps(head)[:-1] + b',"choices":['
         self._openings = [b'%b{"index":%d,"delta":' % (self._head, i) for i in range(len(plan.calls))]
+        self._sayings = [b'%b{"content":' % opening for opening in self._openings]
         self._has_begun = [False] * len(plan.calls)
 
     def end(self) -> bytes:
@@ -105,16 +110,17 @@ class ChatStream(ChoiceStream):
             return DONE
         return self._head + b'],"usage":' + orjson.dumps(to_usage(self.usage)) + b"}\n\n" + DONE
 
+    def _say(self, choice: int, texts: Sequence[str]) -> bytes:
+        if max(map(len, texts)) > LONGEST_PIECE:
+            return super()._say(choice, texts)
+        begin = b"" if self._has_begun[choice] else self._begin(choice)
+        saying = self._sayings[choice]
+        return begin + saying + (SAID + saying).join(map(orjson.dumps, texts)) + SAID
+
     def _write(self, choice: int, deltas: Iterable[Delta]) -> bytes:
         opening = self._openings[choice]
         out = [] if self._has_begun[choice] else [self._begin(choice)]
-        for delta in deltas:
-            if isinstance(delta, Text) and delta.logprobs is None and len(delta.text) <= LONGEST_PIECE:
-                out.append(b'%b{"content":%b},"logprobs":null,"finish_reason":null}]}\n\n' % (
-                    opening, orjson.dumps(delta.text)
-                ))  # fmt: skip
-            else:
-                out += [self._chunk(opening, piece) for piece in _pieces(delta)]
+        out += [self._chunk(opening, piece) for delta in deltas for piece in _pieces(delta)]
         return b"".join(out)
 
     def _chunk(self, opening: bytes, delta: Delta) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from app.calls import Reply, Usage
 from app.translators.chat_reader import ChatReader
-from app.translators.deltas import Delta
+from app.translators.deltas import Delta, Text
 
 
 class ChoiceStream(ABC):
@@ -20,8 +20,19 @@ class ChoiceStream(ABC):
         return sum((reader.usage for reader in self._readers), Usage())
 
     def feed(self, choice: int, payloads: Sequence[bytes]) -> bytes:
-        reader = self._readers[choice]
-        return self._write(choice, [delta for payload in payloads for delta in reader.feed(payload)])
+        out: list[bytes] = []
+        texts: list[str] = []
+        for said in self._readers[choice].feed(payloads):
+            if isinstance(said, str):
+                texts.append(said)
+                continue
+            if texts:
+                out.append(self._say(choice, texts))
+                texts = []
+            out.append(self._write(choice, said))
+        if texts:
+            out.append(self._say(choice, texts))
+        return b"".join(out)
 
     def replay(self, choice: int, reply: Reply) -> bytes:
         return self._close(choice, self._readers[choice].read(reply))
@@ -34,6 +45,10 @@ class ChoiceStream(ABC):
 
     def _close(self, choice: int, deltas: list[Delta]) -> bytes:
         return self._write(choice, deltas) + self._ending(choice, self._readers[choice].finish_reason)
+
+    def _say(self, choice: int, texts: Sequence[str]) -> bytes:
+        """The events of texts that came together."""
+        return self._write(choice, [Text(text) for text in texts])
 
     @abstractmethod
     def end(self) -> bytes:

@@ -14,20 +14,40 @@ BESIDE_TEXT = ("reasoning_content", "reasoning", "refusal", "tool_calls")
 NUMBER = re.compile(rb'"(?:response|content)"\s*:\s*(-?[0-9.eE+-]+)')
 
 
-def text_alone(event: dict[str, Any]) -> str | None:
-    """The text of an event with nothing else in it, as most are."""
-    choices = event.get("choices")
-    if event.get("usage"):
+def text_alone(event: Any) -> str | None:
+    """The text of an event with nothing else in it, as most are. None too for what `ChatReader.feed` has to look at."""
+    try:
+        if "choices" in event:
+            choice = event["choices"][0]
+            delta = choice["delta"]
+            text = delta["content"]
+            if choice.get("finish_reason") or choice.get("logprobs"):
+                return None
+            if len(delta) > 1 and any(map(delta.get, BESIDE_TEXT)):
+                return None
+        else:
+            text = event["response"]
+            if event.get("tool_calls"):
+                return None
+        return text if type(text) is str and not event.get("usage") else None
+    except (KeyError, IndexError, TypeError, AttributeError):
         return None
+
+
+def whole_alone(body: Any) -> tuple[str, Any] | None:
+    """The text of a whole answer with nothing else in it, and its finish_reason, as far as it has one."""
+    if not isinstance(body, dict):
+        return None
+    choices = body.get("choices")
     if choices is None:
-        text = None if event.get("tool_calls") else event.get("response")
-    else:
-        choice = object_in(choices[0]) if isinstance(choices, list) and choices else {}
-        delta = choice.get("delta")
-        if not isinstance(delta, dict) or choice.get("finish_reason") or choice.get("logprobs"):
-            return None
-        text = None if any(map(delta.get, BESIDE_TEXT)) else delta.get("content")
-    return text if isinstance(text, str) else None
+        text = None if body.get("tool_calls") or body.get("output") else body.get("response")
+        return (text, None) if text and isinstance(text, str) else None
+    choice = object_in(choices[0]) if isinstance(choices, list) and choices else {}
+    message = choice.get("message")
+    if not isinstance(message, dict) or choice.get("delta") or choice.get("logprobs"):
+        return None
+    text = None if any(map(message.get, BESIDE_TEXT)) else message.get("content")
+    return (text, choice.get("finish_reason")) if text and isinstance(text, str) else None
 
 
 def text_of(content: Any, payload: bytes) -> str:
@@ -62,4 +82,6 @@ def list_in(value: Any) -> list[Any]:
 
 
 def whole_in(value: Any) -> int:
-    return max(0, int(value)) if isinstance(value, int | float) else 0
+    if type(value) is int:  # nearly always
+        return max(0, value)
+    return max(0, int(value)) if isinstance(value, (int, float)) else 0

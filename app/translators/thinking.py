@@ -29,9 +29,14 @@ class Thinking:
     """The request's fields about thinking that change nothing."""
 
 
+AS_IT_DOES = Thinking()
+
+
 def thinking_of(request: ChatCompletionRequest, model: Model) -> Thinking:
     """What the request's wish comes to for `model`. The first field that can be understood decides."""
     wishes = _wishes(request)
+    if not wishes:
+        return to_thinking(None, model)
     heard = next((each for each, effort in wishes.items() if effort), None)
     thinking = to_thinking(wishes[heard] if heard else None, model)
     unheard = tuple(each for each in wishes if each != heard or not thinking.is_honoured)
@@ -46,7 +51,9 @@ def _wishes(request: ChatCompletionRequest) -> dict[str, str | None]:
     wishes: dict[str, str | None] = {}
     if "reasoning_effort" in request.model_fields_set:
         wishes["reasoning_effort"] = "none" if request.reasoning_effort is None else request.reasoning_effort
-    extra = request.model_extra or {}
+    extra = request.model_extra
+    if not extra:
+        return wishes
     return wishes | {cousin: _meant(extra[cousin]) for cousin in COUSINS if extra.get(cousin) is not None}
 
 
@@ -65,7 +72,7 @@ def to_thinking(effort: str | None, model: Model) -> Thinking:
     """The fields that carry out `effort`; the nearest the model has, if it lacks that one."""
     effort = effort or model.default_effort
     if effort is None:
-        return Thinking()
+        return AS_IT_DOES
     if effort == ON:
         return Thinking(is_honoured=model.can("reasoning"))
     if model.status == "unlisted":

@@ -36,9 +36,14 @@ class Offer:
         return next(iter(self.functions)) if self.is_forced and self.choice == "named" else self.is_forced
 
 
+NOTHING = Offer({})
+
+
 def to_offer(request: ChatCompletionRequest) -> Offer:
     """What the request offers. Raises BadRequestError for a choice that names none of the tools."""
-    is_legacy = not request.tools and bool(request.functions)
+    if not (request.tools or request.functions):
+        return NOTHING
+    is_legacy = not request.tools
     found = [(f"tools[{i}]", _function(tool)) for i, tool in enumerate(request.tools or ())]
     functions = {function["name"]: function for _, function in found if function}
     if is_legacy:

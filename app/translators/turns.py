@@ -35,6 +35,7 @@ def pictures_in(messages: list[Message]) -> list[Picture]:
     return [
         Picture(_url(image), f"messages[{i}].content[{j}].image_url.url", message["role"] in TOOLS or FOUND in part)
         for i, message in enumerate(messages)
+        if type(message.get("content")) is list
         for j, part in enumerate(_parts(message))
         if (image := part.get("image_url"))
     ]
@@ -50,12 +51,13 @@ def to_turns(messages: list[Message], context: Context) -> list[Turn]:
     """
     if context.documents:
         messages = with_texts(messages, context.documents)
-    if not context.model.can("vision"):
-        messages = [_unseen(message) for message in messages]
     system = [text for message in messages if _is_system(message) and (text := _text(message.get("content")))]
-    turns = _conversation(messages, context)
-    if context.emulates_tools:
-        turns = in_text(turns)
+    if all(map(_is_plain, messages)):
+        turns = [{"role": each["role"], "content": _text(each["content"])} for each in messages if not _is_system(each)]
+    else:
+        turns = _conversation(messages, context)
+        if context.emulates_tools:
+            turns = in_text(turns)
     if system:
         turns.insert(0, {"role": "system" if turns else "user", "content": "\n\n".join(system)})
     if context.model.quirks.turns == "alternating":
@@ -77,10 +79,18 @@ def instruct(turns: list[Turn], text: str, model: Model) -> None:
 
 def call_ids(messages: list[Message]) -> frozenset[str]:
     """The tool call ids that the conversation has used up."""
-    return frozenset(_id(call) for i, message in enumerate(messages) for call in _calls(i, message))
+    calls = [_calls(i, each) for i, each in enumerate(messages) if "tool_calls" in each or "function_call" in each]
+    return frozenset(_id(call) for made in calls for call in made) if calls else frozenset()
+
+
+def _is_plain(message: Message) -> bool:
+    """Whether there is nothing to it but who said what."""
+    return len(message) == 2 and type(message.get("content")) is str and message["role"] not in TOOLS
 
 
 def _conversation(messages: list[Message], context: Context) -> list[Turn]:
+    if not context.model.can("vision"):
+        messages = [_unseen(message) for message in messages]
     turns: list[Turn] = []
     names: dict[str, str] = {}
     ids = CallIds()

@@ -112,8 +112,8 @@ class Accounts:
         self._parked: dict[_Key, Parked] = {}
         self._cooling: dict[tuple[_Key, str], float] = {}
         """Of an account and a model, or of an account and "" for all its models, until when."""
-        self._proven: set[Account] = set()
-        """Accounts of ours that have answered: their tokens and ids are right."""
+        self._proven: set[str] = set()
+        """Ids of accounts of ours that have answered: they and their tokens are right."""
         self._turn = 0
 
     def choose(
@@ -165,7 +165,7 @@ class Accounts:
     def succeeded(self, account: Account, model: str = "") -> None:
         """The account is warm again, and so is the model on it."""
         if account.is_ours:
-            self._proven.add(account)
+            self._proven.add(account.id)
         if self._cooling:
             key = _key(account)
             self._cooling.pop((key, ""), None)
@@ -243,7 +243,10 @@ class Accounts:
             return True
         if failure.kind not in OF_THE_TOKEN:
             return False
-        return failure.code in REFUSED or failure.status == 401 or account not in self._proven
+        return failure.code in REFUSED or failure.status == 401 or not self._is_proven(account)
+
+    def _is_proven(self, account: Account) -> bool:
+        return account.is_ours and account.id in self._proven
 
     def _park(self, account: Account, failure: Failure, until: float, level: int, event: str) -> None:
         """Says so once, however many calls were running."""

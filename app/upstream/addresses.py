@@ -6,6 +6,7 @@ Authentication; Features > Caching.
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from app.calls import Account
@@ -24,7 +25,7 @@ class Address(NamedTuple):
     """Where a call goes, and with which headers of its own."""
 
     url: str
-    headers: list[tuple[bytes, bytes]]
+    headers: tuple[tuple[bytes, bytes], ...]
     is_gateway: bool = False
     """It goes through an AI Gateway."""
     is_detour: bool = False
@@ -48,6 +49,8 @@ def addressed(
     `model` is needed for those of other providers only. `is_raw`: the body is a file or a form. `tenant` stands for who
     asks: a cache key is its own.
     """
+    if gateway is None and not is_provider_model(model):
+        return _direct(account, path)
     bare = path.partition("?")[0]
     is_foreign = bare == CHAT_PATH and is_provider_model(model)
     is_inference = bare.startswith("run/") or bare in PATHS
@@ -60,7 +63,7 @@ def addressed(
         address = _direct(account, path)
         if gateway is not None:
             headers.append((b"cf-aig-gateway-id", gateway.id.encode()))
-        return Address(address.url, address.headers + headers, is_gateway=True)
+        return Address(address.url, (*address.headers, *headers), is_gateway=True)
     if is_foreign:
         return _compat(account, gateway, model, headers)
     if not bare.startswith("run/") and bare not in HOST_PATHS:
@@ -69,7 +72,16 @@ def addressed(
 
 
 def _direct(account: Account, path: str) -> Address:
-    return Address(f"{account.base_url}/accounts/{account.id}/ai/{path}", [_authorization(account)])
+    return _known(account.base_url, account.id, account.token, path)
+
+
+@lru_cache(maxsize=1024)
+def _known(base_url: str, account_id: str, token: str, path: str) -> Address:
+    return Address(f"{base_url}/accounts/{account_id}/ai/{path}", (_bearer(token),))
+
+
+def _bearer(token: str) -> tuple[bytes, bytes]:
+    return b"authorization", b"Bearer " + token.encode()
 
 
 def _at_host(account: Account, path: str, gateway: Gateway, headers: list[tuple[bytes, bytes]]) -> Address:
@@ -80,19 +92,15 @@ def _at_host(account: Account, path: str, gateway: Gateway, headers: list[tuple[
         forms = path, path.removeprefix("run/")
         path, other = forms if gateway.has_run else forms[::-1]
         other = base + other
-    own = [_authorization(account), _gateway_authorization(account, gateway)]
-    return Address(base + path, own + headers, is_gateway=True, other_url=other)
+    own = (_bearer(account.token), _gateway_authorization(account, gateway))
+    return Address(base + path, (*own, *headers), is_gateway=True, other_url=other)
 
 
 def _compat(account: Account, gateway: Gateway, model: str, headers: list[tuple[bytes, bytes]]) -> Address:
     """Keys of other providers are stored in the gateway or Cloudflare's: `Authorization` would take their place."""
     url = f"{gateway.base_url}/{account.id}/{gateway.id}/compat/chat/completions"
-    own = [_authorization(account)] if model.startswith(WORKERS_AI) else []
-    return Address(url, [*own, _gateway_authorization(account, gateway), *headers], is_gateway=True)
-
-
-def _authorization(account: Account) -> tuple[bytes, bytes]:
-    return b"authorization", b"Bearer " + account.token.encode()
+    own = [_bearer(account.token)] if model.startswith(WORKERS_AI) else []
+    return Address(url, (*own, _gateway_authorization(account, gateway), *headers), is_gateway=True)
 
 
 def _gateway_authorization(account: Account, gateway: Gateway) -> tuple[bytes, bytes]:

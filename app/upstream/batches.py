@@ -14,8 +14,8 @@ MOST_AT_ONCE = 32
 """Calls of one request: Cloudflare counts them by the minute, and their replies share our memory."""
 
 Opened = tuple[Call, Reply | Events]
-Batch = tuple[int, list[bytes] | None]
-"""Which source, and what it brings: events, or None for their end."""
+Batch = tuple[int, list[bytes]]
+"""Which source, and what it brings: events, or none at their end."""
 
 
 async def together(jobs: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
@@ -87,27 +87,16 @@ async def close(sources: Iterable[Reply | Events]) -> None:
 async def merge(sources: Mapping[int, Events], is_done: Callable[[int], bool]) -> AsyncGenerator[Batch]:
     """Raises the first Failure of any source. A source that is done is closed instead of being read further.
 
-    Nothing is read ahead: the next batch of a source is waited for once the last one was taken. A single source
-    costs no task.
+    Nothing is read ahead: the next batch of a source is waited for once the last one was taken.
     """
-    if len(sources) == 1:
-        ((choice, only),) = sources.items()
-        if is_done(choice):
-            await only.aclose()
-        async for events in only:
-            yield choice, events
-            if is_done(choice):
-                await only.aclose()
-        yield choice, None
-        return
 
-    async def next_batch(choice: int) -> list[bytes] | None:
+    async def next_batch(choice: int) -> list[bytes]:
         if is_done(choice):
             await sources[choice].aclose()
-        return await anext(sources[choice], None)
+        return await sources[choice].next()
 
-    running: dict[asyncio.Task[list[bytes] | None], int] = {}
-    arrived: asyncio.Queue[asyncio.Task[list[bytes] | None]] = asyncio.Queue()
+    running: dict[asyncio.Task[list[bytes]], int] = {}
+    arrived: asyncio.Queue[asyncio.Task[list[bytes]]] = asyncio.Queue()
 
     def read(choice: int) -> None:
         task = asyncio.create_task(next_batch(choice))

@@ -6,6 +6,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import httpx2
@@ -13,6 +14,7 @@ import orjson
 
 from app import __version__
 from app.calls import Account, Call, Caller, Failure, FailureKind, Origin, Reply
+from app.deadlines import Deadlines
 from app.metrics import Metrics
 from app.upstream.accounts import Accounts
 from app.upstream.addresses import addressed
@@ -91,6 +93,7 @@ class WorkersAI:
         self._detour = detour or Detour()
         self._metrics = metrics or Metrics()
         self._told: set[str] = set()
+        self._deadlines = Deadlines()
         self._deadline_seconds = request_timeout_seconds
         self._max_tries = max_tries
         self._sleep = sleep
@@ -156,11 +159,12 @@ class WorkersAI:
 
         What another account may answer goes there at once; only when none is left it is waited for.
         """
-        accounts, tries, tried = caller.accounts, 1, set[str]()
+        accounts, tries = caller.accounts, 1
+        tried: set[str] = set()
         failure: Failure | None = None
         now = asyncio.get_running_loop().time
         try:
-            async with asyncio.timeout_at(deadline):
+            with self._deadlines.at(deadline):
                 while True:
                     account = self._accounts.choose(accounts, call.affinity, call.model, tried)
                     if failure is not None and account.id in tried:
@@ -284,9 +288,10 @@ class WorkersAI:
         response = await self._send(Request(address.url, (*COMMON, *address.headers), None, self._whole_timeouts))
         return _reply(response, await _body(response), Origin(account.id))
 
-    async def _post(
+    def _post(
         self, call: Call, caller: Caller, account: Account, gateway: Gateway | None, timeouts: Timeouts
-    ) -> Response:
+    ) -> Awaitable[Response]:
+        """Raises Failure, also when it is awaited."""
         address = addressed(
             account,
             call.path,
@@ -298,9 +303,9 @@ class WorkersAI:
         )
         if address.is_detour:
             self._tell_once("Files and forms go to Cloudflare past the AI Gateway, which spoils them")
-        headers = (*COMMON, (b"content-type", call.content_type.encode()), *address.headers)
+        headers = (*_common(call.content_type), *address.headers)
         others = [(b"x-session-affinity", call.affinity.encode())] if call.affinity else ()
-        return await self._send(Request(address.url, headers, _content(call, gateway), timeouts, others))
+        return self._send(Request(address.url, headers, _content(call, gateway), timeouts, others))
 
     def _tell_once(self, text: str) -> None:
         if text not in self._told:
@@ -312,6 +317,11 @@ class WorkersAI:
             return await self._wire.send(request)
         except httpx2.TransportError as failure:
             raise from_exception(failure) from failure
+
+
+@lru_cache(maxsize=64)  # forms have a boundary of their own each
+def _common(content_type: str) -> tuple[tuple[bytes, bytes], ...]:
+    return (*COMMON, (b"content-type", content_type.encode()))
 
 
 def _now() -> float:

@@ -13,7 +13,7 @@ from typing import cast
 import httptools
 import httpx2
 
-from app.upstream.alarm import Alarm
+from app.alarm import Alarm
 from app.upstream.outgoing import Outgoing
 from app.upstream.wire import Fields, Origin
 
@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
                 raise self._failure
             if not self._is_writing_paused and not self._socket.is_closing():
                 return
-            if not await self._wait(timeout_seconds):
+            if not await self._news(timeout_seconds):
                 raise httpx2.WriteTimeout("The server did not take the request in time")
 
     async def receive_head(self, timeout_seconds: float | None) -> None:
@@ -109,7 +109,7 @@ class Connection(asyncio.Protocol):
         while not self.status:
             if self._failure is not None:
                 raise self._failure
-            if not await self._wait(timeout_seconds):
+            if not await self._news(timeout_seconds):
                 raise httpx2.ReadTimeout("The server did not answer in time")
 
     async def read(self, timeout_seconds: float | None) -> bytes:
@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
                 return b""
             if self._failure is not None:
                 raise self._failure
-            if not await self._wait(timeout_seconds):
+            if not await self._news(timeout_seconds):
                 raise httpx2.ReadTimeout("The server stopped in the middle of its response")
         return self.take()
 
@@ -159,16 +159,13 @@ class Connection(asyncio.Protocol):
         """Close at once: a polite end of TLS could wait for the server."""
         self._end(httpx2.ReadError("The connection was closed"))
 
-    async def _wait(self, seconds: float | None) -> bool:
-        """Whether something happened within so many seconds."""
-        if self._waiter is not None:
+    def _news(self, seconds: float | None) -> asyncio.Future[bool]:
+        """Whether something happens within so many seconds."""
+        if self._waiter is not None and not self._waiter.done():
             raise RuntimeError("Another task reads this response already")
-        self._waiter = self.loop.create_future()
+        waiter = self._waiter = self.loop.create_future()
         self._alarm.set(seconds)
-        try:
-            return await self._waiter
-        finally:
-            self._waiter = None
+        return waiter
 
     def _wake(self, something_happened: bool = True) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -1,6 +1,6 @@
 """What comes back from Cloudflare, as it comes: events in batches, or an answer in its own form."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import httpx2
@@ -64,22 +64,31 @@ class Events:
 
     async def start(self) -> None:
         """Wait for the first batch, so that a failure in place of it can still be told by a status."""
-        self.first = await anext(self, [])
+        self.first = await self.next()
         if not self.first:
             raise Failure(FailureKind.BROKEN, "Cloudflare sent an empty stream.", status=502, is_retryable=True)
 
-    def __aiter__(self) -> AsyncIterator[list[bytes]]:
-        return self
-
-    async def __anext__(self) -> list[bytes]:
+    async def next(self) -> list[bytes]:
+        """The events that arrive together next; none at the end."""
         while not self._is_over:
-            if events := self._up_to_failure(await self._decoded()):
+            try:
+                events = self._decoder.feed(await self._pieces.__anext__())
+            except StopAsyncIteration:
+                await self.aclose()
+                events = self._decoder.close()
+            except httpx2.TransportError as failure:
+                self._is_over = True
+                raise from_exception(failure) from failure
+            except ValueError as failure:
+                self._is_over = True
+                raise Failure(FailureKind.BROKEN, "Cloudflare sent an event without an end.", status=502) from failure
+            if events and (events := self._up_to_failure(events)):
                 return events
         if self._failure:
-            failure, self._failure = self._failure, None
-            failure.account = self.origin.account
-            raise failure
-        raise StopAsyncIteration
+            told, self._failure = self._failure, None
+            told.account = self.origin.account
+            raise told
+        return []
 
     @property
     def is_closed(self) -> bool:
@@ -90,20 +99,6 @@ class Events:
         self._is_over, self._failure = True, None
         self._release()
         await self._response.aclose()
-
-    async def _decoded(self) -> list[bytes]:
-        """The events that the next piece completes; at the end of the pieces, what is left over, and nothing open."""
-        try:
-            return self._decoder.feed(await anext(self._pieces))
-        except StopAsyncIteration:
-            await self.aclose()
-            return self._decoder.close()
-        except httpx2.TransportError as failure:
-            self._is_over = True
-            raise from_exception(failure) from failure
-        except ValueError as failure:
-            self._is_over = True
-            raise Failure(FailureKind.BROKEN, "Cloudflare sent an event without an end.", status=502) from failure
 
     def _up_to_failure(self, events: list[bytes]) -> list[bytes]:
         """The events before one that tells of a failure, which is kept to be raised after them."""
@@ -139,6 +134,6 @@ def loaded(body: bytes) -> Any:
 
 def unwrapped(value: Any) -> Any:
     """Out of the envelopes: `result` as long as `success` or `state` stands beside it."""
-    while isinstance(value, Mapping) and "result" in value and ("success" in value or "state" in value):
+    while isinstance(value, dict) and "result" in value and ("success" in value or "state" in value):
         value = value["result"]
     return value

@@ -191,8 +191,18 @@ class ResponseStream(httpx2.AsyncByteStream):
 
     async def __anext__(self) -> bytes:
         """Raises ReadTimeout, ReadError, RemoteProtocolError; StreamClosed where part of the body would be missing."""
-        if self._connection is not None:
-            piece = await self._receive(self._connection)
+        connection = self._connection
+        if connection is not None:
+            try:
+                piece = await connection.read(self._timeout_seconds)
+            except BaseException as failure:
+                connection.close()
+                await self.aclose()
+                if isinstance(failure, httpx2.RequestError) and self._request:
+                    failure.request = self._request
+                raise
+            if connection.is_complete:
+                self._give_back()
         elif self._is_cut:
             raise httpx2.StreamClosed
         else:
@@ -212,19 +222,6 @@ class ResponseStream(httpx2.AsyncByteStream):
         """Nobody closed it, as when a task is cancelled at the moment it gets the response."""
         if self._connection is not None and not self._connection.loop.is_closed():
             self._connection.loop.call_soon_threadsafe(self._connection.close)
-
-    async def _receive(self, connection: Connection) -> bytes:
-        try:
-            piece = await connection.read(self._timeout_seconds)
-        except BaseException as failure:
-            connection.close()
-            await self.aclose()
-            if isinstance(failure, httpx2.RequestError) and self._request:
-                failure.request = self._request
-            raise
-        if connection.is_complete:
-            self._give_back()
-        return piece
 
     def _give_back(self) -> None:
         connection, self._connection = self._connection, None

@@ -4,7 +4,7 @@ Over our own transport that is all there is: httpx's requests, responses and hea
 the way. Any other transport of httpx's is reached through `Through`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -75,9 +75,8 @@ class Response:
 class Wire(Protocol):
     """What carries requests."""
 
-    async def send(self, request: Request) -> Response:
+    def send(self, request: Request) -> Awaitable[Response]:
         """Return as soon as the response's headers are complete. Raises httpx's TransportError."""
-        ...
 
 
 class Through:

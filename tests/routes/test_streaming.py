@@ -6,6 +6,7 @@ from starlette.types import Message
 
 from app.errors import InternalServerError
 from app.routes.streaming import HEADERS, HEARTBEAT, ClientLeft, client_watched, send_events
+from app.server.exchange import KEY
 from tests.routes.scripted import Client, piece
 
 pytestmark = pytest.mark.anyio
@@ -19,7 +20,7 @@ async def test_a_client_that_leaves_ends_what_runs_for_it() -> None:
     client = Client([piece(b""), piece(b"")])  # a server may repeat the end of the body
     client.leave()
     with pytest.raises(ClientLeft):
-        async with client_watched(client.receive):
+        async with client_watched({}, client.receive):
             await forever()
     task = asyncio.current_task()
     assert task
@@ -27,11 +28,24 @@ async def test_a_client_that_leaves_ends_what_runs_for_it() -> None:
     await asyncio.sleep(0)  # a cancellation that was left over would come here
 
 
+class Gone:
+    """An exchange whose client has left."""
+
+    disconnected = True
+    on_left = None
+
+
+async def test_for_a_client_that_has_left_before_nothing_is_begun() -> None:
+    with pytest.raises(ClientLeft):
+        async with client_watched({KEY: Gone()}, Client().receive):
+            raise AssertionError
+
+
 async def test_a_server_that_stops_is_no_client_that_left() -> None:
     entered = asyncio.Event()
 
     async def handle() -> None:
-        async with client_watched(Client().receive):
+        async with client_watched({}, Client().receive):
             entered.set()
             await forever()
 
@@ -44,7 +58,7 @@ async def test_a_server_that_stops_is_no_client_that_left() -> None:
 
 async def test_a_quick_answer_is_not_watched() -> None:
     before = asyncio.all_tasks()
-    async with client_watched(Client().receive):
+    async with client_watched({}, Client().receive):
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == before
 
@@ -58,7 +72,7 @@ async def test_nobody_watches_any_more_when_the_answer_is_through() -> None:
         await forever()
         raise AssertionError
 
-    async with client_watched(receive):
+    async with client_watched({}, receive):
         await watched.wait()
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
@@ -136,6 +150,6 @@ async def test_the_source_is_closed_when_the_client_leaves() -> None:
             client.leave()
 
     with pytest.raises(ClientLeft):
-        async with client_watched(client.receive):
+        async with client_watched({}, client.receive):
             await send_events(source(), [], send, heartbeat_seconds=60)
     assert is_closed.is_set()

@@ -67,8 +67,8 @@ def a_reading(**fields: Any) -> Reading:
     return Reading(**plain | fields)
 
 
-def a_reader(max_tokens: int = 100, choice: int = 0, **fields: Any) -> ChatReader:
-    return ChatReader(a_reading(**fields), Call("m", "run/m", {"max_tokens": max_tokens}), choice)
+def a_reader(max_tokens: int = 100, choice: int = 0, kind: type[ChatReader] = ChatReader, **fields: Any) -> ChatReader:
+    return kind(a_reading(**fields), Call("m", "run/m", {"max_tokens": max_tokens}), choice)
 
 
 def a_reply(body: Any, neurons: float | None = None) -> Reply:
@@ -127,9 +127,17 @@ def read_whole(body: Any, **fields: Any) -> Said:
     return said(reader.read(body if isinstance(body, Reply) else a_reply(body)), reader)
 
 
+def fed(reader: ChatReader, *events: bytes) -> list[Delta]:
+    """What a reader says of events, texts alone as the deltas that they are short for."""
+    deltas: list[Delta] = []
+    for said in reader.feed(events):
+        deltas += [Text(said)] if isinstance(said, str) else said
+    return deltas
+
+
 def read_stream(events: Iterable[bytes], **fields: Any) -> Said:
     reader = a_reader(**fields)
-    deltas = [delta for payload in events for delta in reader.feed(payload)]
+    deltas = fed(reader, *events)
     return said(deltas + reader.close(), reader)
 
 

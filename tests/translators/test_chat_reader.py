@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
 from app.calls import Call, Failure, FailureKind, Usage
 from app.translators.chat_reader import ChatReader
@@ -16,6 +18,7 @@ from tests.translators.chats import (
     a_reader,
     a_reading,
     a_reply,
+    fed,
     golden_events,
     golden_reply,
     payloads,
@@ -238,7 +241,7 @@ def test_a_reply_without_an_answer_is_a_failure(body: Any) -> None:
 )
 def test_an_event_that_can_not_be_understood_is_a_failure(payload: str) -> None:
     with pytest.raises(Failure, match="Cloudflare sent") as caught:
-        a_reader().feed(payload.encode())
+        a_reader().feed([payload.encode()])
     assert (caught.value.kind, caught.value.status) == (FailureKind.BROKEN, 502)
 
 
@@ -266,7 +269,7 @@ def test_an_event_that_can_not_be_understood_is_a_failure(payload: str) -> None:
 )
 def test_an_event_without_content_says_nothing(event: Any) -> None:
     reader = a_reader()
-    assert [delta for payload in payloads(event) for delta in reader.feed(payload)] == []
+    assert fed(reader, *payloads(event)) == []
     assert reader.usage == Usage(5, 0, is_estimated=True)
 
 
@@ -304,12 +307,12 @@ def test_a_number_without_its_source_is_written_as_json() -> None:
 
 def test_json_too_deep_to_be_written_is_a_failure() -> None:
     with pytest.raises(Failure, match="can't be passed on"):
-        a_reader().feed(b'{"response":' + b"[" * 300 + b"]" * 300 + b"}")
+        a_reader().feed([b'{"response":' + b"[" * 300 + b"]" * 300 + b"}"])
 
 
 def test_thoughts_come_before_the_text_of_the_same_event() -> None:
     event = {"choices": [{"delta": {"content": "Hi", "reasoning_content": "Hm", "reasoning": "Hm"}}]}
-    assert a_reader().feed(payloads(event)[0]) == [Thought("Hm"), Text("Hi")]
+    assert fed(a_reader(), *payloads(event)) == [Thought("Hm"), Text("Hi")]
 
 
 def test_an_untagged_thought_that_never_ended_was_the_answer() -> None:
@@ -415,9 +418,9 @@ def test_nothing_counts_behind_a_stop() -> None:
         {"delta": later, "finish_reason": "length"},
     ]
     reader = a_reader(stops=("STOP",), offer=TOOLS)
-    assert reader.feed(payloads({"choices": choices[:1]})[0]) == [Text("One ")]
+    assert fed(reader, *payloads({"choices": choices[:1]})) == [Text("One ")]
     assert reader.is_done
-    assert reader.feed(payloads({"choices": choices[1:], "usage": usage})[0]) == []
+    assert fed(reader, *payloads({"choices": choices[1:], "usage": usage})) == []
     assert said(reader.close(), reader) == Said(usage=Usage(9, 100))
 
 
@@ -499,7 +502,7 @@ def said_with_logprobs(deltas: list[Any]) -> list[tuple[str, Any]]:
 @pytest.mark.parametrize("reading", [{}, {"stops": ("STOP",)}])
 def test_logprobs_stay_with_their_text(reading: dict[str, Any]) -> None:
     event = {"choices": [{"delta": {"content": "AB"}, "logprobs": {"content": [A, B], "refusal": None}}]}
-    assert said_with_logprobs(a_reader(**reading).feed(payloads(event)[0])) == [("AB", {"content": [A, B]})]
+    assert said_with_logprobs(fed(a_reader(**reading), *payloads(event))) == [("AB", {"content": [A, B]})]
 
 
 def test_logprobs_of_a_text_that_is_held_wait_for_it() -> None:
@@ -509,7 +512,7 @@ def test_logprobs_of_a_text_that_is_held_wait_for_it() -> None:
         {"choices": [{"delta": {"content": "BX"}, "logprobs": {"content": [B]}}]},
         {"choices": [{"delta": {"content": "Y"}}]},
     )
-    assert [said_with_logprobs(reader.feed(event)) for event in events] == [
+    assert [said_with_logprobs(fed(reader, event)) for event in events] == [
         [],
         [("ABX", {"content": [A, B]})],
         [("Y", None)],
@@ -518,13 +521,13 @@ def test_logprobs_of_a_text_that_is_held_wait_for_it() -> None:
 
 def test_logprobs_of_a_token_without_text_are_kept() -> None:
     event = {"choices": [{"delta": {"content": ""}, "logprobs": {"content": [A]}}]}
-    assert said_with_logprobs(a_reader().feed(payloads(event)[0])) == [("", {"content": [A]})]
+    assert said_with_logprobs(fed(a_reader(), *payloads(event))) == [("", {"content": [A]})]
 
 
 @pytest.mark.parametrize("logprobs", [True, [A], "none", {"content": None}, {"content": ["A"]}, {"tokens": ["A"]}])
 def test_logprobs_in_another_form_are_left_out(logprobs: Any) -> None:
     event = {"choices": [{"delta": {"content": "A"}, "logprobs": logprobs}]}
-    assert said_with_logprobs(a_reader().feed(payloads(event)[0])) == [("A", None)]
+    assert said_with_logprobs(fed(a_reader(), *payloads(event))) == [("A", None)]
 
 
 def test_thoughts_before_json_stay_thoughts() -> None:
@@ -623,3 +626,59 @@ def test_the_reader_needs_no_more_than_max_tokens_of_its_call() -> None:
     assert reader.finish_reason == ""
     assert reader.read(a_reply({"response": "Hi", "usage": {"completion_tokens": 1}})) == [Text("Hi")]
     assert (reader.finish_reason, reader.text) == ("length", "Hi")
+
+
+def test_a_text_beside_a_call_comes_with_it() -> None:
+    call = {"name": "get_weather", "arguments": {"city": "Paris"}}
+    events = payloads({"response": "Let me see."}, {"response": " Well:", "tool_calls": [call]}, DONE)
+    assert read_stream(events) == Said(
+        "Let me see. Well:",
+        calls=(("call_abcn0", "get_weather", PARIS),),
+        finish_reason="tool_calls",
+        usage=read_stream(events).usage,
+    )
+
+
+class Thorough(ChatReader):
+    """Takes every answer through all stages, however simple it is."""
+
+    @property
+    def _is_simple(self) -> bool:
+        return False
+
+
+TEXTS = some.sampled_from(["", "Hi", " \n<think>Hm</think>Hi", "<b>Hi</b>", "<thinking>", "Hm</think>Hi", " "])
+REASONS = some.sampled_from([None, "", "stop", "length", "tool_calls", "unknown", "content_filter"])
+BESIDE = some.fixed_dictionaries(
+    {},
+    optional={
+        "reasoning_content": TEXTS,
+        "refusal": TEXTS,
+        "tool_calls": some.sampled_from([None, [], [{"name": "get_weather", "arguments": {}}]]),
+        "usage": some.sampled_from([None, {}, {"prompt_tokens": 3, "completion_tokens": 2}, {"completion_tokens": 50}]),
+    },
+)
+NATIVE_BODIES = some.builds(lambda text, beside: {"response": text, **beside}, TEXTS | some.just(5), BESIDE)
+CHAT_BODIES = some.builds(
+    lambda text, beside, reason, kind, more: {
+        "choices": [{kind: {"content": text, **beside}, "finish_reason": reason, **more}],
+        "usage": beside.get("usage"),
+    },
+    TEXTS | some.none() | some.just([{"type": "text", "text": "part"}]),
+    BESIDE,
+    REASONS,
+    some.sampled_from(["message", "delta"]),
+    some.sampled_from([{}, {"logprobs": {"content": [A]}}, {"message": {"content": "other"}}]),
+)
+
+
+@given(NATIVE_BODIES | CHAT_BODIES, some.sampled_from(["none", "tagged", "untagged"]))
+def test_a_simple_answer_is_read_as_any_other(body: dict[str, Any], think_tags: str) -> None:
+    def read(kind: type[ChatReader]) -> Said | str:
+        reader = a_reader(think_tags=think_tags, kind=kind)
+        try:
+            return said(reader.read(a_reply(body)), reader)
+        except Failure as failure:
+            return failure.message
+
+    assert read(ChatReader) == read(Thorough)

@@ -107,6 +107,15 @@ def test_events_that_came_together_leave_together() -> None:
     )
 
 
+def test_no_line_of_a_stream_is_too_long_for_any_parser() -> None:
+    stream = ChatStream(a_plan(NATIVE, stream=True))
+    stream.feed(0, payloads({"response": ""}))
+    lines = stream.feed(0, payloads({"response": "A"}, {"response": "x" * 100_000})).split(b"\n\n")
+    assert max(map(len, lines)) < 61440
+    texts = [orjson.loads(line[6:])["choices"][0]["delta"]["content"] for line in lines[:-1]]
+    assert "".join(texts) == "A" + "x" * 100_000
+
+
 def test_a_call_has_its_id_and_name_once() -> None:
     plan = a_plan(NATIVE, stream=True, tools=TOOLS)
     assert written(plan, golden_events("native-tools")) == b"".join(

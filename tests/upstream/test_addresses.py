@@ -25,7 +25,7 @@ ID = (b"cf-aig-gateway-id", b"gw")
 @pytest.mark.parametrize("path", [RUN, f"{RUN}?tags=a", CHAT, "v1/embeddings", "models/search?page=1", "v1/responses"])
 def test_without_a_gateway_calls_go_straight_to_workers_ai(path: str) -> None:
     options = {"cf-aig-skip-cache": "true"}
-    assert addressed(ACCOUNT, path, None, options) == (API + path, [TOKEN], False, False, None)
+    assert addressed(ACCOUNT, path, None, options) == (API + path, (TOKEN,), False, False, None)
 
 
 # Gateway, path, model -> URL, headers, is it through the gateway, past it although one is set, another URL.
@@ -82,32 +82,32 @@ def test_a_call_goes_where_its_route_says(
     other_url: Any,
 ) -> None:
     address = addressed(ACCOUNT, path, gateway, {}, model=model)
-    assert address == (url, headers, is_gateway, is_detour, other_url)
+    assert address == (url, tuple(headers), is_gateway, is_detour, other_url)
 
 
 @pytest.mark.parametrize("gateway", [REST, AT_HOST])
 def test_files_and_forms_go_past_the_gateway(gateway: Gateway) -> None:
-    assert addressed(ACCOUNT, RUN, gateway, {}, is_raw=True) == (API + RUN, [TOKEN], False, True, None)
+    assert addressed(ACCOUNT, RUN, gateway, {}, is_raw=True) == (API + RUN, (TOKEN,), False, True, None)
     assert addressed(ACCOUNT, RUN, None, {}, is_raw=True).is_detour is False
 
 
 def test_without_a_token_of_its_own_the_gateway_gets_that_of_the_account() -> None:
     headers = addressed(ACCOUNT, RUN, Gateway("gw", None, BASE, "host"), {}).headers
-    assert headers == [TOKEN, (b"cf-aig-authorization", b"Bearer cf-token")]
+    assert headers == (TOKEN, (b"cf-aig-authorization", b"Bearer cf-token"))
 
 
 def test_settings_are_the_defaults_of_what_callers_ask() -> None:
     gateway = Gateway("gw", None, BASE, skip_cache=True, cache_ttl_seconds=300)
     asked = {"cf-aig-skip-cache": "false", "cf-aig-event-id": "e1"}
     defaults = [(b"cf-aig-skip-cache", b"true"), (b"cf-aig-cache-ttl", b"300")]
-    assert addressed(ACCOUNT, RUN, gateway, {}).headers == [TOKEN, *defaults, ID]
-    assert addressed(ACCOUNT, RUN, gateway, asked).headers == [
+    assert addressed(ACCOUNT, RUN, gateway, {}).headers == (TOKEN, *defaults, ID)
+    assert addressed(ACCOUNT, RUN, gateway, asked).headers == (
         TOKEN,
         (b"cf-aig-skip-cache", b"false"),
         (b"cf-aig-cache-ttl", b"300"),
         (b"cf-aig-event-id", b"e1"),
         ID,
-    ]
+    )
 
 
 def test_a_cache_key_is_the_tenants_own_and_that_of_one_model() -> None:

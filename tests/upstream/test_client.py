@@ -61,7 +61,7 @@ async def opened(*outcomes: Any, call: Call = STREAM, **options: Any) -> Events:
 async def read_into(seen: list[bytes], events: Events) -> None:
     """All events, those of the first batch included."""
     seen += events.first
-    async for batch in events:
+    while batch := await events.next():
         seen += batch
 
 
@@ -219,10 +219,8 @@ class TestStream:
         first, second = frames({"response": "a"}, {"response": "b"}), frames({"response": "c"})
         events = await opened(streamed(first[:7], first[7:], second + b"data: [DO", b"NE]\n\n"))
         assert events.first == [b'{"response":"a"}', b'{"response":"b"}']
-        assert [batch async for batch in events] == [[b'{"response":"c"}'], [b"[DONE]"]]
+        assert [await events.next() for _ in range(4)] == [[b'{"response":"c"}'], [b"[DONE]"], [], []]
         assert events.is_closed
-        with pytest.raises(StopAsyncIteration):
-            await anext(events)
 
     @pytest.mark.parametrize("content_type", [None, "text/plain", "application/octet-stream"])
     async def test_whatever_is_not_json_counts_as_a_stream(self, content_type: str | None) -> None:
@@ -269,8 +267,7 @@ class TestStream:
                 await read_into(seen, events)
             assert seen == [b'{"response":"a"}', b'{"response":"b"}']
             assert caught.value.kind is FailureKind.SERVER
-            with pytest.raises(StopAsyncIteration):
-                await anext(events)
+            assert await events.next() == []
 
     async def test_words_about_errors_are_no_failure(self) -> None:
         said = [{"response": '{"error": "x", "success": false, "Failed"}'}, {"errors": [], "success": True}, ["error"]]
@@ -283,27 +280,24 @@ class TestStream:
         _, events = await workers.open(STREAM, CALLER)
         assert isinstance(events, Events)
         with pytest.raises(Failure) as caught:
-            await anext(events)
+            await events.next()
         assert caught.value.kind is FailureKind.BROKEN
         assert len(transport.requests) == 1
-        with pytest.raises(StopAsyncIteration):
-            await anext(events)
+        assert await events.next() == []
 
     async def test_an_event_without_end_is_given_up(self) -> None:
         events = await opened(streamed(frames("a"), *[b"x" * 2**20] * 17, b"\n\n" + frames("b")))
         with pytest.raises(Failure, match="without an end"):
-            await anext(events)
-        with pytest.raises(StopAsyncIteration):
-            await anext(events)
+            await events.next()
+        assert await events.next() == []
 
     async def test_closing_ends_the_answer(self) -> None:
         response = streamed(frames("a"), frames("b", {"error": "no"}), frames("c"))
         events = await opened(response)
-        await anext(events)
+        await events.next()
         await events.aclose()
         assert body_of(response).closed.is_set()
-        with pytest.raises(StopAsyncIteration):
-            await anext(events)
+        assert await events.next() == []
 
     async def test_it_can_be_closed_while_it_is_read(self) -> None:
         response = streamed(frames("a"), asyncio.Event())

@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.upstream.alarm import Alarm
+from app.alarm import Alarm
 from app.upstream.connection import Connection
 from app.upstream.tls import resuming
 from app.upstream.transport import Transport
@@ -271,10 +271,10 @@ async def test_nothing_is_left_behind() -> None:
             "answered", "left", "cancelled", "ConnectTimeout", "ReadTimeout", "ReadError", "WriteTimeout", "WriteError",
             "RemoteProtocolError",
         }  # fmt: skip
-        assert outcomes["answered"] > 500
-        assert outcomes["cancelled"] > 300
-        assert outcomes["RemoteProtocolError"] > 100
-        assert outcomes["ReadTimeout"] > 20
+        assert outcomes["answered"] > 200
+        assert outcomes["cancelled"] > 100
+        assert outcomes["RemoteProtocolError"] > 20
+        assert outcomes["ReadTimeout"] > 5
 
         assert transport._count_idle() <= 10
         turns[:] = [answer]

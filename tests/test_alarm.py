@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from app.upstream.alarm import Alarm
+from app.alarm import Alarm
 
 pytestmark = pytest.mark.anyio
 

@@ -1,0 +1,216 @@
+"""Exchange: one request and its response, as ASGI has them.
+
+A head waits for the body that belongs to it, so that a whole answer goes out in one piece; and whoever wants to know
+that the client has left is called, where ASGI would need a task that waits for it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+
+from starlette.types import ASGIApp, Message, Scope
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+
+logger = logging.getLogger("uvicorn.error")
+
+Fields = Iterable[tuple[bytes, bytes]]
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+BODILESS = (204, 304)
+PHRASES: dict[int, str] = {status.value: status.phrase for status in HTTPStatus}
+STATUS_LINES = {status: f"HTTP/1.1 {status} {PHRASES.get(status, '')}\r\n".encode() for status in range(200, 600)}
+SMALL_BYTES = 64 * 1024
+"""Bodies up to this size are copied to stand behind their head; larger ones follow it."""
+
+DISCONNECT: Message = {"type": "http.disconnect"}
+
+KEY = "flarelay.exchange"
+"""What the scope calls it."""
+
+
+class Exchange:
+    """`receive` and `send` of one request; the protocol tells it what else arrives."""
+
+    def __init__(
+        self,
+        method: str,
+        transport: asyncio.Transport,
+        flow: FlowControl,
+        headers: Fields,
+        on_complete: Callable[[], None],
+        *,
+        keep_alive: bool,
+        expects_continue: bool,
+    ) -> None:
+        """`headers` come first in every response. `on_complete` is called when all of it is written."""
+        self._method = method
+        self._transport = transport
+        self._flow = flow
+        self._headers = headers
+        self._on_complete = on_complete
+        self.keep_alive = keep_alive
+        self._expects_continue = expects_continue
+        self.disconnected = False
+        """The client has left before the end."""
+        self.on_left: Callable[[], None] | None = None
+        """Called once, if it leaves."""
+        self._pieces: list[bytes] = []
+        self._unread_bytes = 0
+        self._more_body = True
+        self._has_news = False
+        self._news: asyncio.Event | None = None
+        """For who asks before there is any; several may."""
+        self.response_started = False
+        self.response_complete = False
+        self._head = b""
+        """Not sent yet."""
+        self._is_chunked = False
+        self._has_body = True
+        self._missing_bytes = 0
+
+    async def run(self, app: ASGIApp, scope: Scope) -> None:
+        """Let the application answer. What it leaves unfinished becomes a 500, or is cut off: not to look whole."""
+        scope[KEY] = self
+        try:
+            await app(scope, self.receive, self.send)
+        except (Exception, asyncio.CancelledError) as failure:
+            logger.error("Exception in ASGI application", exc_info=failure)
+        finally:
+            if not (self.response_complete or self.disconnected):
+                self._break_off()
+
+    async def receive(self) -> Message:
+        """The next piece of the request's body, or that the client has left."""
+        if self._expects_continue and not self._transport.is_closing():
+            self._expects_continue = False
+            self._transport.write(CONTINUE)
+        if not (self._has_news or self.disconnected or self.response_complete):
+            if self._news is None:
+                self._news = asyncio.Event()
+            self._news.clear()
+            await self._news.wait()
+        self._has_news = False
+        if self.disconnected or self.response_complete:
+            return DISCONNECT
+        if self._unread_bytes > HIGH_WATER_LIMIT:
+            self._flow.resume_reading()
+        pieces, self._pieces, self._unread_bytes = self._pieces, [], 0
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return {"type": "http.request", "body": body, "more_body": self._more_body}
+
+    async def send(self, message: Message) -> None:
+        """Raises RuntimeError for a message that does not fit those before it."""
+        if self._flow.write_paused and not self.disconnected:
+            await self._flow.drain()
+        if self.disconnected:
+            return
+        if message["type"] == "http.response.body":
+            self._send_body(message.get("body", b""), message.get("more_body", False))
+        else:
+            self._begin(message["status"], message.get("headers", ()))
+
+    def _begin(self, status: int, headers: Fields) -> None:
+        if self.response_started:
+            raise RuntimeError("The response has begun already")
+        lines = [STATUS_LINES[status]]
+        length = None
+        is_last = False
+        for name, value in (*self._headers, *headers):
+            lines.append(b"%b: %b\r\n" % (name, value))
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"connection":
+                is_last = value.lower() == b"close"
+        if is_last:
+            self.keep_alive = False
+        elif not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        self._has_body = self._method != "HEAD" and status not in BODILESS
+        self._is_chunked = length is None and self._has_body
+        if self._is_chunked:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        lines.append(b"\r\n")
+        head = b"".join(lines)
+        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+            raise RuntimeError("A header of the response holds a line break")
+        self.response_started = True
+        self._expects_continue = False
+        if self._is_chunked:
+            self._transport.write(head)  # what follows may be long in coming
+        else:
+            self._head = head
+            self._missing_bytes = (length or 0) if self._has_body else 0
+
+    def _send_body(self, body: bytes, more: bool) -> None:
+        if not self.response_started or self.response_complete:
+            raise RuntimeError("A body belongs between the response's head and its end")
+        if self._is_chunked:
+            body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            if not more:
+                body += LAST_CHUNK
+        elif self._has_body:
+            missing = self._missing_bytes - len(body)
+            if missing < 0 or (missing and not more):
+                raise RuntimeError("The response has another length than its Content-Length")
+            self._missing_bytes = missing
+        else:
+            body = b""
+        self._write(body)
+        if not more:
+            self.response_complete = True
+            self._wake()
+            if not self.keep_alive:
+                self._transport.close()
+            self._on_complete()
+
+    def _write(self, body: bytes) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            if len(body) <= SMALL_BYTES:
+                body = head + body
+            else:
+                self._transport.write(head)
+        if body:
+            self._transport.write(body)
+
+    def _break_off(self) -> None:
+        logger.error("The application left a response unfinished")
+        if self.response_started and not self._head:
+            self._transport.close()
+            return
+        self.response_started, self._head = False, b""
+        self.keep_alive = False
+        failure = b"Internal Server Error"
+        self._begin(500, [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(failure))])
+        self._send_body(failure, more=False)
+
+    # Called by the protocol
+
+    def add(self, piece: bytes) -> None:
+        """More of the request's body has arrived."""
+        self._pieces.append(piece)
+        self._unread_bytes += len(piece)
+        if self._unread_bytes > HIGH_WATER_LIMIT:
+            self._flow.pause_reading()
+        self._wake()
+
+    def end(self) -> None:
+        """All of the request's body has arrived."""
+        self._more_body = False
+        self._wake()
+
+    def leave(self) -> None:
+        """The client has left."""
+        if self.response_complete or self.disconnected:
+            return
+        self.disconnected = True
+        self._wake()
+        if self.on_left:
+            self.on_left()
+
+    def _wake(self) -> None:
+        self._has_news = True
+        if self._news:
+            self._news.set()
