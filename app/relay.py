@@ -181,14 +181,14 @@ class Relay:
         self, translator: Translator[Req, Any], model: str, name: str, request: Req, caller: Caller
     ) -> Stream:
         plan = await self._planned(translator, request, caller, model, shown=name)
-        translator.to_stream(plan)  # refuses, if it does, before anything is sent
+        incremental = translator.to_stream(plan)  # refuses, if it does, before anything is sent
         again = partial(translator.again, plan)
         with failures_told(caller.account):
             opened = await open_together(_each(self._upstream.open, plan.calls, caller, again))
         sources = [source for _, source in opened]
         try:
-            plan = _as_sent(plan, opened)
-            incremental = translator.to_stream(plan)
+            if (sent := _as_sent(plan, opened)) is not plan:
+                plan, incremental = sent, translator.to_stream(sent)
             chunks = _chunks(incremental, sources, caller.account)
             await anext(chunks)
         except BaseException as failure:

@@ -1,7 +1,7 @@
 """Exchange: one request and its response, as ASGI has them.
 
-A head waits for the body that belongs to it, so that a whole answer goes out in one piece; and whoever wants to know
-that the client has left is called, where ASGI would need a task that waits for it.
+A head waits for the body that belongs to it, so that both go out in one piece; that of a stream only for what is ready.
+And whoever wants to know that the client has left is called, where ASGI would need a task that waits for it.
 """
 
 import asyncio
@@ -137,13 +137,16 @@ class Exchange:
             raise RuntimeError("A header of the response holds a line break")
         self.response_started = True
         self._expects_continue = False
+        self._head = head
         if self._is_chunked:
-            self._transport.write(head)  # what follows may be long in coming
+            asyncio.get_running_loop().call_soon(self._write, b"")  # what follows may be long in coming
         else:
-            self._head = head
             self._missing_bytes = (length or 0) if self._has_body else 0
 
     def _send_body(self, body: bytes, more: bool) -> None:
+        if self._is_chunked and more and body and not (self._head or self.response_complete):  # as in every stream
+            self._transport.write(b"%x\r\n%b\r\n" % (len(body), body))
+            return
         if not self.response_started or self.response_complete:
             raise RuntimeError("A body belongs between the response's head and its end")
         if self._is_chunked:
@@ -166,7 +169,8 @@ class Exchange:
             self._on_complete()
 
     def _write(self, body: bytes) -> None:
-        if self._head:
+        """Behind the head, if that is still here."""
+        if self._head and not self.disconnected:
             head, self._head = self._head, b""
             if len(body) <= SMALL_BYTES:
                 body = head + body

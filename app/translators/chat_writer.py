@@ -6,6 +6,7 @@ chunk of its own, without choices, only if asked for; no line above 60 KiB; `[DO
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from json.encoder import encode_basestring
 from typing import Any
 
 import orjson
@@ -19,7 +20,7 @@ from app.translators.deltas import Delta, Refusal, Text, Thought, ToolCall, join
 
 DONE = b"data: [DONE]\n\n"
 
-SAID = b'},"logprobs":null,"finish_reason":null}]}\n\n'
+SAID = '},"logprobs":null,"finish_reason":null}]}\n\n'
 """Behind the text of an event."""
 
 LONGEST_PIECE = 8000
@@ -102,7 +103,7 @@ class ChatStream(ChoiceStream):
         }
         self._head = b"data: " + orjson.dumps(head)[:-1] + b',"choices":['
         self._openings = [b'%b{"index":%d,"delta":' % (self._head, i) for i in range(len(plan.calls))]
-        self._sayings = [b'%b{"content":' % opening for opening in self._openings]
+        self._sayings = [opening.decode() + '{"content":' for opening in self._openings]
         self._has_begun = [False] * len(plan.calls)
 
     def end(self) -> bytes:
@@ -115,7 +116,12 @@ class ChatStream(ChoiceStream):
             return super()._say(choice, texts)
         begin = b"" if self._has_begun[choice] else self._begin(choice)
         saying = self._sayings[choice]
-        return begin + saying + (SAID + saying).join(map(orjson.dumps, texts)) + SAID
+        if len(texts) == 1:
+            return begin + (saying + encode_basestring(texts[0]) + SAID).encode()
+        quoted = list(map(encode_basestring, texts))  # orjson takes a kilobyte for each of them
+        quoted[0] = saying + quoted[0]
+        quoted[-1] += SAID
+        return begin + (SAID + saying).join(quoted).encode()
 
     def _write(self, choice: int, deltas: Iterable[Delta]) -> bytes:
         opening = self._openings[choice]

@@ -9,6 +9,10 @@ LARGEST_EVENT = 16 * 2**20
 """Bytes. A stream without an end of line would fill the memory."""
 
 
+FIELD = b"data: "
+NEXT = b"\n\ndata: "
+
+
 class EventDecoder:
     """`feed` bytes, get the data of the events that they complete; `close` for the rest."""
 
@@ -21,13 +25,16 @@ class EventDecoder:
             data = self._rest + data
         if b"\r" in data:
             data = _without_returns(data)
-        blocks = data.split(b"\n\n")
-        rest = self._rest = blocks.pop()
-        if len(rest) > LARGEST_EVENT:
+        whole, end, self._rest = data.rpartition(b"\n\n")
+        if len(self._rest) > LARGEST_EVENT:
             raise ValueError("An event has no end.")
-        if data.count(b"\n") - rest.count(b"\n") == 2 * len(blocks):  # an event is a line
-            return [event for block in blocks if (event := block[6:] if block.startswith(b"data: ") else _data(block))]
-        return [event for block in blocks if (event := _data(block))]
+        if not end:
+            return []
+        if whole.startswith(FIELD):
+            events = whole[len(FIELD) :].split(NEXT)
+            if whole.count(b"\n") == 2 * len(events) - 2 and all(events):  # each is one line of data, as nearly always
+                return events
+        return [event for block in whole.split(b"\n\n") if (event := _data(block))]
 
     def close(self) -> list[bytes]:
         rest, self._rest = self._rest, b""

@@ -85,7 +85,26 @@ async def test_head_of_a_stream_does_not_wait_for_its_first_piece() -> None:
 async def test_last_piece_of_a_stream_carries_its_end() -> None:
     connection = Connection(replying(head(), body(b"all")))
     await connection.send(request())
-    assert connection.wire.writes == [CHUNKED_HEAD, b"3\r\nall\r\n0\r\n\r\n"]
+    assert connection.wire.writes == [CHUNKED_HEAD + b"3\r\nall\r\n0\r\n\r\n"]
+
+
+async def test_head_of_a_stream_does_not_wait_for_what_is_not_ready() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(head())
+        await asyncio.Event().wait()
+
+    connection = Connection(app)
+    assert await connection.send(request()) == CHUNKED_HEAD
+
+
+async def test_head_is_not_sent_to_who_has_left_before_it() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(head())
+        connection.wire.lose(None)
+
+    connection = Connection(app)
+    assert await connection.send(request()) == b""
+    assert connection.wire.late_writes == []
 
 
 @pytest.mark.parametrize(
@@ -444,7 +463,7 @@ CUT = CHUNKED_HEAD + b"3\r\none\r\n"
     ("messages", "received"),
     [
         ([], FAILED),
-        ([head()], CHUNKED_HEAD),
+        ([head()], FAILED),
         ([head(), body(b"one", more=True)], CUT),
         ([head(length=5)], FAILED),
         ([head(length=5), body(b"one", more=True)], answer(b"one..")[:-2]),
@@ -454,7 +473,7 @@ CUT = CHUNKED_HEAD + b"3\r\none\r\n"
         ([head(length=4), body(b"one", more=True), body(b"two")], answer(b"one.")[:-1]),
         ([head((b"content-length", b"many"))], FAILED),
         ([body(b"one")], FAILED),
-        ([head(), head()], CHUNKED_HEAD),
+        ([head(), head()], FAILED),
         ([head(length=1), head(length=1)], FAILED),
         ([head(status=199)], FAILED),
         ([head(status=600)], FAILED),
@@ -533,9 +552,7 @@ async def test_refused_piece_does_not_count() -> None:
     assert await Connection(app).send(request()) == answer(b"hello")
 
 
-@pytest.mark.parametrize(
-    ("messages", "received"), [([], FAILED), ([head()], CHUNKED_HEAD), (whole(b"a"), answer(b"a"))]
-)
+@pytest.mark.parametrize(("messages", "received"), [([], FAILED), ([head()], CHUNKED_HEAD), (whole(b"a"), answer(b"a"))])
 async def test_task_that_is_cancelled_ends_its_answer(messages: list[Message], received: bytes) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await replying(*messages)(scope, receive, send)
