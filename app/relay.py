@@ -83,6 +83,19 @@ class Stream:
     origins: tuple[Origin, ...]
     """Of its calls."""
     _incremental: Incremental
+    _sources: Sequence[Reply | Events]
+
+    def pass_on(self, is_ready: Callable[[], bool], write: Callable[[bytes], None]) -> None:
+        """From now on, what comes while the next chunk is waited for may be written at once, when that `is_ready`."""
+        incremental, source = self._incremental, self._sources[0]
+        if len(self._sources) > 1 or not isinstance(source, Events):
+            return
+
+        def give(events: list[bytes]) -> None:
+            if data := incremental.feed(0, events):
+                write(data)
+
+        source.pass_on(lambda: incremental.is_plain(0) and is_ready(), give)
 
     @property
     def usage(self) -> Usage:
@@ -196,7 +209,7 @@ class Relay:
                 failure.__cause__.bill = bill_for(plan.context.model.id, sources)
             await close(sources)
             raise
-        return Stream(chunks, plan, tuple(source.origin for source in sources), incremental)
+        return Stream(chunks, plan, tuple(source.origin for source in sources), incremental, sources)
 
     async def plan(self, translator: Planner[Req], name: str, request: Req, caller: Caller) -> Plan[Req]:
         """The plan alone, for answers that are not made in one go. Raises APIStatusError."""

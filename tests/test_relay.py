@@ -14,7 +14,7 @@ import orjson
 import pytest
 from PIL import Image
 
-from app.calls import Account, Caller, Limits, Usage
+from app.calls import Account, Call, Caller, Failure, Limits, Usage
 from app.catalog import Catalog
 from app.errors import APIStatusError, BadRequestError, ModelNotFoundError, NotFoundError
 from app.media.loader import PictureLoader
@@ -576,9 +576,8 @@ class TestLeaving:
         assert is_closed(ready)
         assert is_closed(silent)
 
-    @pytest.mark.parametrize("n", [1, 2])
-    async def test_a_fault_of_the_translator(self, n: int) -> None:
-        responses = self.endless(n)
+    async def test_a_fault_of_the_translator_once_a_changed_call_is_answered(self) -> None:
+        responses = [failed(5007, 400), *self.endless(1)]
         made = 0
 
         def to_stream(plan: Any) -> Any:
@@ -588,9 +587,14 @@ class TestLeaving:
                 raise KeyError("ours")
             return chat.to_stream(plan)
 
+        def again(_plan: Any, call: Call, outcome: Any) -> Call | None:
+            return replace(call) if isinstance(outcome, Failure) else None
+
         relays, _, _ = relay(*responses)
+        translator = replace(chat, to_stream=to_stream, again=again)
         with pytest.raises(KeyError):
-            await relays.stream(replace(chat, to_stream=to_stream), "mine", asking(stream=True, n=n), CALLER)
+            await relays.stream(translator, "mine", asking(stream=True), CALLER)
+        assert made == 2
         assert all(map(is_closed, responses))
 
     async def test_a_fault_of_the_translator_in_the_middle(self) -> None:
@@ -598,7 +602,7 @@ class TestLeaving:
             def __init__(self, plan: Any) -> None:
                 self._stream = chat.to_stream(plan)
                 self.usage, self.replay, self.is_done = Usage(), self._stream.replay, self._stream.is_done
-                self.finish, self.end = self._stream.finish, self._stream.end
+                self.finish, self.end, self.is_plain = self._stream.finish, self._stream.end, self._stream.is_plain
 
             def feed(self, choice: int, payloads: Any) -> bytes:
                 if payloads == [b'{"response":"b"}']:

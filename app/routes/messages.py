@@ -146,11 +146,12 @@ class Messages(Endpoint[MessagesRequest]):
             return None
         return ContextLengthError(model.context_window, max(count_tokens(request, model), model.context_window + 1))
 
-    async def _send_stream(self, stream: Stream, record: Record, send: Send) -> None:
+    async def _send_stream(self, stream: Stream, scope: Scope, send: Send) -> None:
+        record: Record = scope["record"]
         failures: list[APIStatusError] = []
         async with aclosing(stream.chunks):
             chunks = _with_failure(stream.chunks, failures, record)
-            await super()._send_stream(replace(stream, chunks=chunks), record, send)
+            await super()._send_stream(replace(stream, chunks=chunks), scope, send)
         record.error = failures[0].code if failures else record.error
 
 

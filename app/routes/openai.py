@@ -26,6 +26,7 @@ from app.schemas.rerank import RerankRequest, RerankV2Request
 from app.schemas.responses import ResponsesRequest
 from app.schemas.speech import SpeechRequest
 from app.schemas.transcriptions import TranscriptionRequest, TranslationRequest
+from app.server.exchange import KEY
 from app.translators.base import Plan, Translator
 from app.translators.chat import chat
 from app.translators.completions import completions
@@ -135,13 +136,14 @@ class Endpoint(Generic[Req]):
     async def _answer(self, request: Any, caller: Caller, scope: Scope, send: Send) -> None:
         if request.stream:
             stream = await self._relay.stream(self._translator, request.model, request, caller)
-            await self._send_stream(stream, scope["record"], send)
+            await self._send_stream(stream, scope, send)
         else:
             answer = await self._relay.complete(self._translator, request.model, request, caller)
             headers = told(answer, scope["record"])
             await send_json(answer.body, send, headers=headers)
 
-    async def _send_stream(self, stream: Stream, record: Record, send: Send) -> None:
+    async def _send_stream(self, stream: Stream, scope: Scope, send: Send) -> None:
+        record: Record = scope["record"]
         record.ran, record.accounts = stream.plan.context.model.id, accounts_of(stream.origins)
         try:
             failure = await send_events(
@@ -150,6 +152,8 @@ class Endpoint(Generic[Req]):
                 send,
                 heartbeat_seconds=self._heartbeat_seconds,
                 heartbeat=self.heartbeat,
+                pass_on=stream.pass_on,
+                exchange=scope.get(KEY),
             )
             record.error = failure.code if failure else None
         finally:

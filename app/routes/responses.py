@@ -96,7 +96,7 @@ class Responses(Endpoint[ResponsesRequest]):
         translator = replace(responses, to_stream=watch.to_stream)
         stream = await self._relay.stream(translator, exchange.request.model, exchange, caller)
         chunks = self._chunks(stream.chunks, watch, exchange, caller)
-        await self._send_stream(replace(stream, chunks=chunks), scope["record"], send)
+        await self._send_stream(replace(stream, chunks=chunks), scope, send)
         scope["record"].error = watch.failure.code if watch.failure else None
 
     async def _chunks(

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from types import TracebackType
 
@@ -19,6 +19,10 @@ HEADERS = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),  # nginx would hold events back
 ]
+
+
+PassOn = Callable[[Callable[[], bool], Callable[[bytes], None]], None]
+"""As `Stream.pass_on`: given whether something can be written, and how."""
 
 
 class ClientLeft(Exception):  # noqa: N818 - no fault of anyone
@@ -90,16 +94,21 @@ async def send_events(
     *,
     heartbeat_seconds: float,
     heartbeat: bytes = HEARTBEAT,
+    pass_on: PassOn | None = None,
+    exchange: Exchange | None = None,
 ) -> APIStatusError | None:
     """Send status 200 and the chunks; returns the failure that ended them early.
 
-    A failure becomes an `error` event with nothing behind it, least of all `[DONE]`: the answer must not look whole.
+    `pass_on` may write to the client's `exchange` what comes while a chunk is waited for. A failure becomes an `error`
+    event with nothing behind it, least of all `[DONE]`: the answer must not look whole.
     """
     pulse = _Pulse(send, heartbeat_seconds, heartbeat)
     failure: APIStatusError | None = None
     try:
         async with aclosing(chunks):
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS + headers})
+            if pass_on and exchange:
+                pass_on(exchange.is_ready, pulse.counted(exchange.write))
             async for chunk in chunks:
                 pulse.last = time.monotonic()
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -127,6 +136,15 @@ class _Pulse:
         self._timer.cancel()
         if self._sending:
             self._sending.cancel()
+
+    def counted(self, write: Callable[[bytes], None]) -> Callable[[bytes], None]:
+        """The same, as a sign of life."""
+
+        def writing(data: bytes) -> None:
+            self.last = time.monotonic()
+            write(data)
+
+        return writing
 
     def _beat(self) -> None:
         wait = self.last + self._seconds - time.monotonic()

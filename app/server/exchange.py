@@ -111,6 +111,14 @@ class Exchange:
         else:
             self._begin(message["status"], message.get("headers", ()))
 
+    def is_ready(self) -> bool:
+        """Whether a piece of a stream can be written now. Who can't must `send` it, which waits for the client."""
+        return not (self._flow.write_paused or self.disconnected)
+
+    def write(self, piece: bytes) -> None:
+        """As `send` does with a piece of the body that is not the last."""
+        self._send_body(piece, more=True)
+
     def _begin(self, status: int, headers: Fields) -> None:
         if self.response_started:
             raise RuntimeError("The response has begun already")

@@ -82,7 +82,7 @@ class ChatReader:
         self._leaks = LeakCatcher(offer.functions, forced=offer.forced) if offer.is_open else None
         self._stops = StopCutter(reading.stops) if reading.stops else None
         self._results = StopCutter([RESULT]) if reading.is_emulated else None
-        self._is_plain = not (self._thoughts or self._leaks or self._stops)
+        self.is_plain = not (self._thoughts or self._leaks or self._stops)
         """Texts come out as they go in."""
         root = f"{reading.id}{choice or ''}n"
         self._tools = ToolCallReader(root, reading.used_ids, offer.is_parallel, keeps_ids=not choice)
@@ -134,7 +134,7 @@ class ChatReader:
                 raise Failure(FailureKind.BROKEN, "Cloudflare sent an event that is not JSON.", status=502) from failure
             if not isinstance(event, dict):
                 raise Failure(FailureKind.BROKEN, "Cloudflare sent an event that is not an object.", status=502)
-            if self._is_plain and (text := text_alone(event)):
+            if self.is_plain and (text := text_alone(event)):
                 self._said.append(text)
                 said.append(text)
             else:
@@ -286,13 +286,13 @@ class ChatReader:
         return [Refusal(text)]
 
     def _text(self, text: str, logprobs: dict[str, Any] | None = None) -> list[Delta]:
-        if self._is_plain:
+        if self.is_plain:
             self._said.append(text)
             return [Text(text, logprobs)] if text or logprobs else []
         if logprobs:
             self._logprobs = joined(self._logprobs, logprobs)
         deltas = self._through_leaks(self._thoughts.feed(text) if self._thoughts else [Text(text)])
-        self._is_plain = not (self._leaks or self._stops or self._results or self._logprobs) and self._is_answering
+        self.is_plain = not (self._leaks or self._stops or self._results or self._logprobs) and self._is_answering
         return deltas
 
     @property

@@ -43,6 +43,9 @@ class ChoiceStream(ABC):
     def is_done(self, choice: int) -> bool:
         return self._readers[choice].is_done
 
+    def is_plain(self, choice: int) -> bool:
+        return self._readers[choice].is_plain
+
     def _close(self, choice: int, deltas: list[Delta]) -> bytes:
         return self._write(choice, deltas) + self._ending(choice, self._readers[choice].finish_reason)
 

@@ -68,25 +68,41 @@ class Parked(NamedTuple):
 
 
 class Lease:
-    """While it is held, a call runs on the account."""
+    """While it is held, a call runs on the account: within a `with`, or until `release` if it is kept."""
 
-    __slots__ = ("_id", "_running")
+    __slots__ = ("_id", "_is_held", "_is_kept", "_running")
 
     def __init__(self, running: dict[str, int], account_id: str) -> None:
         self._running = running
         self._id = account_id
+        self._is_held = self._is_kept = False
 
-    def __enter__(self) -> None:
-        self._running[self._id] = self._running.get(self._id, 0) + 1
+    def keep(self) -> Callable[[], None]:
+        """Hold it beyond the `with`, up to the first call of what is returned."""
+        self._is_kept = True
+        return self.release
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _failure: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def release(self) -> None:
+        """At least once."""
+        if not self._is_held:
+            return
+        self._is_held = False
         left = self._running[self._id] - 1
         if left:
             self._running[self._id] = left
         else:
             del self._running[self._id]
+
+    def __enter__(self) -> "Lease":
+        self._running[self._id] = self._running.get(self._id, 0) + 1
+        self._is_held = True
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _failure: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if not self._is_kept:
+            self.release()
 
 
 class Accounts:

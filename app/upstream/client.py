@@ -4,7 +4,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -252,13 +251,12 @@ class WorkersAI:
     async def _open(self, call: Call, caller: Caller, account: Account, gateway: Gateway | None) -> "Events | Reply":
         if not call.stream:
             return await self._run(call, caller, account, gateway)
-        with ExitStack() as held:
-            held.enter_context(self._accounts.lease(account))
+        with self._accounts.lease(account) as lease:
             response = await self._post(call, caller, account, gateway, self._stream_timeouts)
             origin = _origin(account, response, gateway)
             if response.status != 200 or b"json" in response.header(b"content-type").lower():
                 return _reply(response, await _body(response), origin)
-            events = Events(response, origin, held.pop_all().close)
+            events = Events(response, origin, lease.keep())
         try:
             await events.start()
         except BaseException:
@@ -268,8 +266,7 @@ class WorkersAI:
 
     async def _listen(self, call: Call, caller: Caller, account: Account, gateway: Gateway | None) -> "Raw":
         timeout = self._stream_timeouts if call.stream else self._whole_timeouts
-        with ExitStack() as held:
-            held.enter_context(self._accounts.lease(account))
+        with self._accounts.lease(account) as lease:
             response = await self._post(call, caller, account, gateway, timeout)
             if response.status != 200:
                 raise classify(response.status, response.named, await _body(response))
@@ -278,8 +275,8 @@ class WorkersAI:
                 body = await _body(response)
                 if failure := failure_in(body):
                     raise failure
-                held.close()
-            answer = Raw(response, _origin(account, response, gateway), held.pop_all().close)
+                lease.release()
+            answer = Raw(response, _origin(account, response, gateway), lease.keep())
         answer.body = body
         return answer
 

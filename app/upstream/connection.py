@@ -23,6 +23,9 @@ HIGH_WATER_BYTES = 256 * 1024
 H = ord("H")
 """What a response begins with. The parser would take RTSP's and ICE's too, and empty lines before."""
 
+Tap = Callable[[Callable[[], bytes]], bool]
+"""Takes what there is, or says that it does not: then whoever waits for it is woken."""
+
 
 class Connection(asyncio.Protocol):
     """Use: `start` or `send`, then `receive_head`, `read` until it returns nothing, and `rest` or `close`.
@@ -41,6 +44,8 @@ class Connection(asyncio.Protocol):
         self._on_end = on_end
         self._alarm = Alarm(self._ring)
         self._waiter: asyncio.Future[bool] | None = None
+        self._patience: float | None = None
+        """Seconds that whoever waits does so."""
         self._parts: list[bytes] = []
         self.on_body = self._parts.append  # not a method of ours: one read of a fast stream has hundreds of parts
         self._is_connected = False
@@ -56,6 +61,8 @@ class Connection(asyncio.Protocol):
         self._parts.clear()
         self._unread_bytes = 0
         self._bytes_since_body = 0
+        self.tap: Tap | None = None
+        """Asked first, while somebody waits for more of the body. What it raises comes out where that one waits."""
         self._is_head_request = False
         self._is_last = False
         self._is_answered = False
@@ -164,12 +171,23 @@ class Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             raise RuntimeError("Another task reads this response already")
         waiter = self._waiter = self.loop.create_future()
+        self._patience = seconds
         self._alarm.set(seconds)
         return waiter
 
     def _wake(self, something_happened: bool = True) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(something_happened)
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        if self.tap and self._parts and something_happened and not self.is_complete and self._failure is None:
+            try:
+                if self.tap(self.take):
+                    self._alarm.set(self._patience)
+                    return
+            except Exception as failure:  # noqa: BLE001 - here is nobody to catch it
+                waiter.set_exception(failure)
+                return
+        waiter.set_result(something_happened)
 
     def _ring(self) -> None:
         if self._is_idle:

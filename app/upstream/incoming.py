@@ -11,6 +11,7 @@ from app.upstream.charges import neurons_of
 from app.upstream.events import EventDecoder
 from app.upstream.failures import classify_event, from_exception
 from app.upstream.gateway import is_hit
+from app.upstream.transport import ResponseStream
 from app.upstream.wire import Response
 
 
@@ -85,10 +86,27 @@ class Events:
             if events and (events := self._up_to_failure(events)):
                 return events
         if self._failure:
-            told, self._failure = self._failure, None
-            told.account = self.origin.account
-            raise told
+            raise self._told()
         return []
+
+    def pass_on(self, is_ready: Callable[[], bool], give: Callable[[list[bytes]], None]) -> None:
+        """From now on, events that come while `next` waits are given away at once, when that is `is_ready`.
+
+        To wake who waits would cost more than to translate and send an event. What either raises, `next` raises.
+        """
+
+        def tap(take: Callable[[], bytes]) -> bool:
+            if not is_ready():
+                return False
+            events = self._decoder.feed(take())
+            if events and (events := self._up_to_failure(events)):
+                give(events)
+            if self._failure:
+                raise self._told()
+            return True
+
+        if isinstance(self._response.stream, ResponseStream):
+            self._response.stream.tap(tap)
 
     @property
     def is_closed(self) -> bool:
@@ -99,6 +117,13 @@ class Events:
         self._is_over, self._failure = True, None
         self._release()
         await self._response.aclose()
+
+    def _told(self) -> Failure:
+        """The failure that the events told of, for once."""
+        assert self._failure  # noqa: S101 - it is asked for only then
+        told, self._failure = self._failure, None
+        told.account = self.origin.account
+        return told
 
     def _up_to_failure(self, events: list[bytes]) -> list[bytes]:
         """The events before one that tells of a failure, which is kept to be raised after them."""

@@ -16,7 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 
-from app.upstream.connection import Connection
+from app.upstream.connection import Connection, Tap
 from app.upstream.dial import Names, dial
 from app.upstream.outgoing import Outgoing
 from app.upstream.tls import Resuming, default_context
@@ -188,6 +188,11 @@ class ResponseStream(httpx2.AsyncByteStream):
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
+
+    def tap(self, tap: Tap) -> None:
+        """Pieces that come while the next one is waited for may be taken in the callback that brings them."""
+        if self._connection is not None:
+            self._connection.tap = tap
 
     async def __anext__(self) -> bytes:
         """Raises ReadTimeout, ReadError, RemoteProtocolError; StreamClosed where part of the body would be missing."""

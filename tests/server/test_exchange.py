@@ -552,7 +552,9 @@ async def test_refused_piece_does_not_count() -> None:
     assert await Connection(app).send(request()) == answer(b"hello")
 
 
-@pytest.mark.parametrize(("messages", "received"), [([], FAILED), ([head()], CHUNKED_HEAD), (whole(b"a"), answer(b"a"))])
+@pytest.mark.parametrize(
+    ("messages", "received"), [([], FAILED), ([head()], CHUNKED_HEAD), (whole(b"a"), answer(b"a"))]
+)
 async def test_task_that_is_cancelled_ends_its_answer(messages: list[Message], received: bytes) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await replying(*messages)(scope, receive, send)
