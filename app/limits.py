@@ -8,7 +8,6 @@ Where this differs from OpenAI: the type of a refusal is always `rate_limit_erro
 """
 
 import math
-import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,21 +15,20 @@ from functools import lru_cache
 from types import TracebackType
 from typing import Protocol
 
-from app.calls import UNLIMITED, Caller, Limits
-from app.errors import NotFoundError, RateLimitError
+from app.calls import UNLIMITED, Caller
+from app.errors import RateLimitError
 from app.stores.ledger import DAY_SECONDS, Ledger
 
 MINUTE_SECONDS = 60.0
 ROUNDING = 1e-6
 """Of requests, that are counted down by the clock."""
 LARGEST_SHARE = 0.02
-"""Of a day's neurons, that one running request can hold: a model that was dear once must not close the whole day."""
+"""Of a day's neurons, that one running request can hold: one that was dear must not close the whole day."""
 NEWEST_WEIGHT = 0.2
-"""Of the latest request in the average cost of its model."""
-MOST_MODELS = 1000
-"""Whose costs are remembered; aliases with `*` have any number of names."""
-LONGEST_NAME = 500
-"""Characters of a model's name that are looked at: patterns over megabytes would hold up everybody else's request."""
+"""Of the latest request in the average cost."""
+
+REMAINING = b"x-flarelay-remaining-neurons"
+"""The header that tells what is left."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -134,37 +132,20 @@ class _SharedTally(_Tally):
         self._others.write(self._name, self.drawn, self.drawn_at, self.running)
 
 
-class _Costs:
-    """What a request costs on average, by model, as far as it is known."""
-
-    def __init__(self) -> None:
-        self._averages: dict[str, float] = {}
-        self._of_all = 0.0
-
-    def expected(self, model: str) -> float:
-        return self._averages.get(model, self._of_all)
-
-    def learn(self, model: str, neurons: float) -> None:
-        former = self._averages.pop(model, neurons)
-        self._averages[model] = former + (neurons - former) * NEWEST_WEIGHT
-        self._of_all += (neurons - self._of_all) * NEWEST_WEIGHT
-        if len(self._averages) > MOST_MODELS:
-            del self._averages[next(iter(self._averages))]
-
-
 class Admission:
     """The leave of one request. Whoever has it gives it back, once the request is done and recorded in the ledger.
 
     Use it as a context manager, or call `release`; what comes after the first time does nothing.
     """
 
-    __slots__ = ("_costs", "_held", "_model", "neurons")
+    __slots__ = ("_held", "_limiter", "left", "neurons")
 
-    def __init__(self, costs: _Costs, model: str, held: tuple[tuple[_Tally, float], ...]) -> None:
+    def __init__(self, limiter: "Limiter", held: tuple[tuple[_Tally, float], ...], left: float | None = None) -> None:
         self.neurons: float | None = None
         """What the request has cost, for whoever knows to set: later ones are expected to cost the like."""
-        self._costs = costs
-        self._model = model
+        self.left = left
+        """Neurons, as the request began, if its key has no limits: then there is no more to tell of them."""
+        self._limiter = limiter
         self._held = held
 
     def release(self) -> None:
@@ -172,7 +153,7 @@ class Admission:
         for tally, share in held:
             tally.end(share)
         if held and self.neurons is not None and math.isfinite(self.neurons):
-            self._costs.learn(self._model, self.neurons)
+            self._limiter.learn(self.neurons)
 
     def __enter__(self) -> "Admission":
         return self
@@ -207,33 +188,35 @@ class Limiter:
         self._others = others
         self._is_spent = is_spent
         self._now = now
-        self._costs = _Costs()
+        self._expected: float | None = None
+        """Neurons that a request costs on average; its model is not known yet when it is let in."""
         self._server = _Tally()
         self._keys: dict[str, _Tally] = {}
 
-    def admit(self, caller: Caller, model_name: str | None = None, model_id: str | None = None) -> Admission:
-        """Let a request begin. A refusal costs nothing: it counts as no request.
-
-        `model_name` is what the caller asks for, `model_id` what that leads to; a key that names either may use it.
-        Raises RateLimitError, and NotFoundError for a model that the key may not use.
-        """
-        limits = caller.limits
+    def admit(self, caller: Caller) -> Admission:
+        """Let a request begin. A refusal costs nothing: it counts as no request. Raises RateLimitError."""
         budget = self._budget if caller.account.is_ours else None
-        if limits is UNLIMITED and budget is None:
-            return Admission(self._costs, "", ())
-        if model_name is not None:
-            check_model(limits, model_name, model_id)
-        model = model_id or model_name or ""
-        held: tuple[tuple[_Tally, float], ...] = ()
-        share = 0.0
-        if budget is not None:
-            share = self._share(self._spent(), budget, self._server, model, "server")
-        if limits is not UNLIMITED:
-            held = (self._admit_key(caller, model),)
+        if caller.limits is UNLIMITED:  # as most are
+            return Admission(self, ()) if budget is None else self._admit_plain(budget)
+        share = 0.0 if budget is None else self._share(self._spent(), budget, self._server, "server")
+        held: tuple[tuple[_Tally, float], ...] = (self._admit_key(caller),)
         if budget is not None:
             self._server.begin(share)
             held = (*held, (self._server, share))
-        return Admission(self._costs, model, held)
+        return Admission(self, held)
+
+    def _admit_plain(self, budget: float) -> Admission:
+        """Within the server's budget alone."""
+        spent, server = self._spent(), self._server
+        share = self._share(spent, budget, server, "server")
+        server.running += 1
+        server.set_aside += share
+        return Admission(self, ((server, share),), budget - spent)
+
+    def learn(self, neurons: float) -> None:
+        """What a request has cost."""
+        former = self._expected
+        self._expected = neurons if former is None else former + (neurons - former) * NEWEST_WEIGHT
 
     def remaining_neurons(self, caller: Caller) -> float | None:
         """What the caller can spend until 00:00 UTC: the least of the key's and the server's. None: no limit."""
@@ -250,10 +233,6 @@ class Limiter:
         So many more requests as `remaining` says would be let in now. Neurons are rounded down.
         """
         limits = caller.limits
-        if limits is UNLIMITED:  # as most are
-            if self._budget is None or not caller.account.is_ours:
-                return []
-            return [_remaining(self._left(self._budget))]
         headers: Headers = []
         now = self._now()
         if limits.requests_per_minute is not None:
@@ -270,13 +249,13 @@ class Limiter:
             headers.append(_remaining(remaining_neurons))
         return headers
 
-    def _admit_key(self, caller: Caller, model: str) -> tuple[_Tally, float]:
+    def _admit_key(self, caller: Caller) -> tuple[_Tally, float]:
         """Begins the request: other workers have to see it before it is seen whether there are too many."""
         limits, tally = caller.limits, self._tally(caller.name)
         share = 0.0
         if limits.neurons_per_day is not None:
             spent = self._ledger.spent_today(caller.name)
-            share = self._share(spent, limits.neurons_per_day, tally, model, "key")
+            share = self._share(spent, limits.neurons_per_day, tally, "key")
         tally.begin(share)
         try:
             if limits.concurrent_requests is not None:
@@ -300,9 +279,9 @@ class Limiter:
             )
         tally.draw()
 
-    def _share(self, spent: float, limit: float, tally: _Tally, model: str, whose: str) -> float:
+    def _share(self, spent: float, limit: float, tally: _Tally, whose: str) -> float:
         """The neurons to set aside for a request, if as many are left."""
-        share = min(self._costs.expected(model), limit * LARGEST_SHARE)
+        share = min(self._expected or 0.0, limit * LARGEST_SHARE)
         if spent < limit and spent + tally.set_aside + share <= limit:
             return share
         if spent >= limit or spent + share > limit:
@@ -324,7 +303,11 @@ class Limiter:
 
     def _spent(self) -> float:
         """Neurons, of the server's own accounts."""
-        return self._ledger.spent_today_on(self._accounts)
+        spent = self._ledger.sums().accounts
+        total = 0.0
+        for account in self._accounts:
+            total += spent.get(account, 0.0)
+        return total
 
     def _tally(self, name: str) -> _Tally:
         tally = self._keys.get(name)
@@ -359,7 +342,7 @@ def duration(seconds: float) -> str:
 
 
 def _remaining(neurons: float) -> tuple[bytes, bytes]:
-    return b"x-flarelay-remaining-neurons", b"%d" % max(neurons, 0.0)
+    return REMAINING, b"%d" % max(neurons, 0.0)
 
 
 @lru_cache(maxsize=2)
@@ -373,21 +356,3 @@ def _rate_headers(what: bytes, limit: float, remaining: float, reset: bytes) -> 
         (b"x-ratelimit-remaining-" + what, b"%d" % remaining),
         (b"x-ratelimit-reset-" + what, reset),
     ]
-
-
-def check_model(limits: Limits, model_name: str, model_id: str | None) -> None:
-    """OpenAI's words and status for a model that a key has no access to; a 403 would end some gateways' channels.
-
-    Raises NotFoundError.
-    """
-    if not limits.models:
-        return
-    matches = _matcher(limits.models)
-    if not (matches(model_name[:LONGEST_NAME]) or (model_id is not None and matches(model_id))):
-        message = f"The model '{model_name[:200]}' does not exist or this key may not use it."
-        raise NotFoundError(message, param="model", code="model_not_found")
-
-
-@lru_cache(maxsize=1024)
-def _matcher(patterns: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
-    return re.compile("|".join(".*".join(map(re.escape, each.split("*"))) for each in patterns), re.DOTALL).fullmatch

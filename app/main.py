@@ -98,6 +98,7 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
     translating = make_relay(settings, catalog, upstream, loaders)  # past the cache: translations have their own
     desk = make_desk(settings, translating, catalog, stores, metrics)
     model_list = ModelList(catalog, upstream, ttl_seconds=settings.model_list_ttl_seconds)
+    books = Books(limiter, stores.ledger, metrics)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
@@ -108,6 +109,7 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
                 await board.open()
                 parts.push_async_callback(board.aclose)
             await parts.enter_async_context(stores.opened())
+            parts.callback(books.settle)
             yield
 
     parts = Parts(
@@ -115,7 +117,7 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
     )
     routes = make_routes(parts)
     app = Server(routes=routes.all, lifespan=lifespan, exception_handlers={HTTPException: http_fault})
-    _add_edges(app, settings, routes, Books(limiter, stores.ledger, metrics))
+    _add_edges(app, settings, routes, books)
     return app
 
 

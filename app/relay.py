@@ -22,9 +22,9 @@ from app.calls import Account, Call, Caller, Document, Failure, FailureKind, Ori
 from app.catalog import Catalog, Model
 from app.errors import APIStatusError, BadRequestError
 from app.ids import new_id
-from app.limits import check_model
 from app.media.documents import DocumentLoader
 from app.media.loader import PictureLoader
+from app.model_access import check_model
 from app.translators.base import (
     Context,
     DocumentsWanted,
@@ -87,9 +87,9 @@ class Stream:
 
     def pass_on(self, is_ready: Callable[[], bool], write: Callable[[bytes], None]) -> None:
         """From now on, what comes while the next chunk is waited for may be written at once, when that `is_ready`."""
-        incremental, source = self._incremental, self._sources[0]
-        if len(self._sources) > 1 or not isinstance(source, Events):
+        if len(self._sources) != 1 or not isinstance(source := self._sources[0], Events):
             return
+        incremental = self._incremental
 
         def give(events: list[bytes]) -> None:
             if data := incremental.feed(0, events):

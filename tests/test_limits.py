@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from app.calls import UNLIMITED, Account, Caller, Limits
-from app.errors import APIStatusError, NotFoundError, RateLimitError
-from app.limits import MOST_MODELS, Limiter, duration
+from app.errors import RateLimitError
+from app.limits import Limiter, duration
 from app.stores.database import Database
 from app.stores.ledger import Entry, Ledger
 
@@ -82,7 +82,7 @@ def headers(limiter: Limiter, caller: Caller) -> dict[str, str]:
 
 async def test_who_has_no_limits_is_let_in(limiter: Limiter) -> None:
     for _ in range(1000):
-        limiter.admit(caller(), "gpt-4o")
+        limiter.admit(caller())
     assert limiter.headers(caller()) == []
     assert limiter.remaining_neurons(caller()) is None
 
@@ -185,15 +185,13 @@ async def test_a_request_that_fails_or_is_cancelled_gives_its_place_back(limiter
 
 
 async def test_a_refusal_counts_as_no_request(limiter: Limiter) -> None:
-    asking = caller(requests_per_minute=2, concurrent_requests=1, neurons_per_day=10, models=("gpt-*",))
-    admission = limiter.admit(asking, "gpt-4o")
+    asking = caller(requests_per_minute=2, concurrent_requests=1, neurons_per_day=10)
+    admission = limiter.admit(asking)
     for _ in range(5):
-        refused(limiter, asking, "gpt-4o")
-        with pytest.raises(NotFoundError):
-            limiter.admit(asking, "llama")
+        refused(limiter, asking)
     admission.release()
-    limiter.admit(asking, "gpt-4o").release()
-    assert "RPM" in refused(limiter, asking, "gpt-4o").message
+    limiter.admit(asking).release()
+    assert "RPM" in refused(limiter, asking).message
 
 
 async def test_a_key_spends_its_neurons_until_midnight(limiter: Limiter, ledger: Ledger, clock: Clock) -> None:
@@ -261,30 +259,29 @@ async def test_what_is_left_is_the_least_of_key_and_server(server: Limiter, ledg
 
 
 async def test_running_requests_hold_what_they_are_expected_to_cost(server: Limiter, ledger: Ledger) -> None:
-    with server.admit(caller(), "name", MODEL) as admission:
+    with server.admit(caller()) as admission:
         spend(ledger, 1)
         admission.neurons = 1.0
     spend(ledger, 95)
-    running = [server.admit(caller(), "name", MODEL) for _ in range(4)]
-    error = refused(server, caller(), "name", MODEL)
+    running = [server.admit(caller()) for _ in range(4)]
+    error = refused(server, caller())
     assert (error.code, error.headers()) == ("rate_limit_exceeded", {"retry-after": "2"})
     assert "set aside for requests that are running" in error.message
     running.pop().release()
-    running.append(server.admit(caller(), "name", MODEL))
+    running.append(server.admit(caller()))
     for admission in running:
         admission.release()
     spend(ledger, 3.5)
-    assert refused(server, caller(), "name", MODEL).code == "daily_limit_reached"  # it would go beyond
+    assert refused(server, caller()).code == "daily_limit_reached"  # it would go beyond
 
 
-async def test_the_cost_of_a_model_is_an_average_of_the_latest(limiter: Limiter, ledger: Ledger) -> None:
+async def test_a_request_is_expected_to_cost_the_average_of_the_latest(limiter: Limiter) -> None:
     asking = caller(neurons_per_day=1000)
     for neurons in (1.0, 6.0, None, float("nan")):
-        admission = limiter.admit(asking, "model")
+        admission = limiter.admit(asking)
         admission.neurons = neurons
         admission.release()
-    assert limiter._costs.expected("model") == 2.0
-    assert limiter._costs.expected("another") == pytest.approx(1.36)  # of all, which began with 0
+    assert limiter._expected == 2.0
 
 
 async def test_one_dear_request_does_not_close_the_day(limiter: Limiter, ledger: Ledger) -> None:
@@ -296,60 +293,6 @@ async def test_one_dear_request_does_not_close_the_day(limiter: Limiter, ledger:
     assert refused(limiter, asking).code == "rate_limit_exceeded"
     spend(ledger, 0.1)
     assert refused(limiter, asking).code == "daily_limit_reached"
-
-
-async def test_costs_of_so_many_models_are_remembered(limiter: Limiter) -> None:
-    asking = caller(neurons_per_day=10**9)
-    for number in (*range(MOST_MODELS), 0, MOST_MODELS):
-        with limiter.admit(asking, f"model-{number}") as admission:
-            admission.neurons = 1
-    names = limiter._costs._averages
-    assert len(names) == MOST_MODELS
-    assert [f"model-{number}" in names for number in (0, 1, 2, MOST_MODELS)] == [True, False, True, True]
-
-
-@pytest.mark.parametrize(
-    ("models", "name", "model", "is_allowed"),
-    [
-        ((), "anything", None, True),
-        (("gpt-*", "whisper"), "gpt-4o", "@cf/openai/gpt-oss-20b", True),
-        (("gpt-*", "whisper"), "whisper", None, True),
-        (("gpt-*", "whisper"), "whisper-1", None, False),
-        (("gpt-*",), "@cf/openai/gpt-oss-20b", "@cf/openai/gpt-oss-20b", False),
-        (("@cf/meta/*",), "llama", "@cf/meta/llama-3.1-8b-instruct", True),
-        (("@cf/meta/*",), "llama", "@cf/other/llama", False),
-        (("*",), "two\nlines", None, True),
-        (("a.c",), "abc", None, False),
-        (("a[bc]?",), "ab?", None, False),
-        (("*-x-*",), "one-x-two", None, True),
-        (("gpt-*",), None, None, True),
-    ],
-)
-async def test_a_key_may_use_the_models_it_names(
-    limiter: Limiter, models: tuple[str, ...], name: str | None, model: str | None, is_allowed: bool
-) -> None:
-    asking = caller(models=models, requests_per_minute=10)
-    if is_allowed:
-        limiter.admit(asking, name, model)
-        return
-    with pytest.raises(NotFoundError) as raised:
-        limiter.admit(asking, name, model)
-    assert (raised.value.status, raised.value.envelope()["error"]) == (
-        404,
-        {
-            "message": f"The model '{name}' does not exist or this key may not use it.",
-            "type": "invalid_request_error",
-            "param": "model",
-            "code": "model_not_found",
-        },
-    )
-    assert not KILLING.search(raised.value.message)
-
-
-async def test_a_name_without_end_is_cut_in_the_refusal(limiter: Limiter) -> None:
-    with pytest.raises(APIStatusError) as raised:
-        limiter.admit(caller(models=("*a*b*c",)), "ab" * 10**6)
-    assert len(raised.value.message) < 300
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import base64
 import gc
 import io
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -26,6 +27,7 @@ from app.translators.base import no_stream
 from app.translators.chat import chat
 from app.translators.embeddings import embeddings
 from app.upstream.client import WorkersAI
+from app.upstream.transport import Transport
 from tests.upstream.replaying import (
     ACCOUNT,
     DEADLINE_SECONDS,
@@ -40,6 +42,7 @@ from tests.upstream.replaying import (
     streamed,
     whole,
 )
+from tests.upstream.scripted import Step, ask, pause, serving, wait
 
 pytestmark = pytest.mark.anyio
 
@@ -622,3 +625,73 @@ class TestLeaving:
             await relays.stream(replace(chat, to_stream=no_stream), "mine", asking(stream=True), CALLER)
         assert caught.value.param == "stream"
         assert transport.requests == []
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def cut(*pieces: bytes) -> list[Step]:
+    """Each by itself; all but the first once the test says so."""
+    first, *others = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces]
+    return [ask, CHUNKED, first, wait, *(step for piece in others for step in (piece, pause)), b"0\r\n\r\n"]
+
+
+class TestPassingOn:
+    """Chunks that are written while the next one is waited for."""
+
+    async def passed(
+        self, *pieces: bytes, is_ready: Callable[[], bool] = lambda: True, fault: str = "", n: int = 1, **fields: Any
+    ) -> tuple[bytes, bytes]:
+        """What is written, and what the chunks bring but for the first; `fault` is what they have to end with."""
+        written: list[bytes] = []
+        chunks: list[bytes] = []
+        async with serving(cut(*pieces)) as server, Transport() as transport:
+            relays = Relay(Catalog.load(), WorkersAI(transport), PictureLoader(Web()))
+            caller = Caller("key1", replace(ACCOUNT, base_url=server.url))
+            stream = await relays.stream(chat, NATIVE, asking(stream=True, n=n, **fields), caller)
+            stream.pass_on(is_ready, written.append)
+            await anext(stream.chunks)
+            server.go.set()
+            with pytest.raises(APIStatusError, match=fault) if fault else nullcontext():
+                chunks.extend([chunk async for chunk in stream.chunks])
+        assert all(written)
+        return b"".join(written), b"".join(chunks)
+
+    async def test_plain_texts_are_written(self) -> None:
+        pieces = [frames({"response": text}) for text in "abc"]
+        written, chunks = await self.passed(*pieces, frames({"response": "", "usage": {"prompt_tokens": 2}}) + DONE)
+        assert [text in written for text in (b'"a"', b'"b"', b'"c"')] == [False, True, True]
+        assert b'"content"' not in chunks
+        assert chunks.endswith(DONE)
+
+    async def test_nothing_is_written_that_nobody_can_take(self) -> None:
+        pieces = [frames({"response": text}) for text in "abc"]
+        written, chunks = await self.passed(*pieces, DONE, is_ready=lambda: False)
+        assert written == b""
+        assert b'"b"' in chunks
+
+    async def test_a_text_that_may_be_held_back_is_not_written(self) -> None:
+        pieces = [frames({"response": text}) for text in "abc"]
+        written, chunks = await self.passed(*pieces, DONE, stop=["c"])
+        assert written == b""
+        assert b'"b"' in chunks
+        assert b'"c"' not in chunks
+
+    async def test_choices_that_take_turns_are_not_written(self) -> None:
+        pieces = [frames({"response": text}) for text in "abc"]
+        written, chunks = await self.passed(*pieces, DONE, n=2)
+        assert written == b""
+        assert chunks.count(b'"b"') == 2
+
+    async def test_a_fault_of_the_translator_comes_out_of_the_chunks(self) -> None:
+        pieces = [frames({"response": text}) for text in "ab"]
+        written, chunks = await self.passed(*pieces, b"data: {\n\n", DONE, fault="not JSON")
+        assert b'"b"' in written
+        assert chunks == b""
+
+    async def test_a_whole_answer_has_nothing_to_write(self) -> None:
+        written: list[bytes] = []
+        stream, _ = await streaming(whole(HELLO))
+        stream.pass_on(lambda: True, written.append)
+        assert text_of(await read(stream)) == "hello"
+        assert written == []

@@ -11,7 +11,7 @@ from starlette.types import Scope, Send
 from app.auth import Auth
 from app.calls import Caller, Failure, Usage
 from app.errors import APIStatusError, InternalServerError
-from app.limits import Admission
+from app.limits import REMAINING, Admission
 from app.logs import log_request
 from app.routes.books import Books
 from app.routes.replies import Headers, send_error
@@ -52,8 +52,10 @@ class Record:
     def admit(self, caller: Caller) -> None:
         """Note who asks, and let the request begin. Raises RateLimitError."""
         self.caller, self.asker = caller.name, caller
-        if self.books:
-            self.admission = self.books.admit(caller)
+        if books := self.books:
+            if books.ended:
+                books.settle()
+            self.admission = books.admit(caller)
 
     def begin(self, books: Books) -> None:
         """The request has come in."""
@@ -69,7 +71,11 @@ class Record:
         if self.stream:
             self.is_streaming = True
             self.books.metrics.streams_open += 1
-        return self.books.headers(self.asker) if self.asker else []
+        if self.asker is None:
+            return []
+        if status == 200 and self.admission and (left := self.admission.left) is not None:
+            return [(REMAINING, b"%d" % left)]
+        return self.books.headers(self.asker)
 
     def fail(self, error: APIStatusError) -> None:
         """There is no answer, but maybe something to pay."""
@@ -87,15 +93,10 @@ class Record:
         return crash
 
     def close(self) -> None:
-        """It is over. Give the leave back, and write down what was spent."""
+        """It is over."""
         self.seconds = time.perf_counter() - self.started
-        if self.books is None:
-            return
-        self.books.metrics.requests_open -= 1
-        self.books.metrics.streams_open -= self.is_streaming
-        self.books.count(self)
-        if self.admission and self.asker:
-            self.books.close(self.admission, self.asker, self.ran or self.model, self.usage, self.accounts, self.shares)
+        if self.books is not None:
+            self.books.close(self)
 
     def write(self) -> None:
         level = logging.INFO if self.status < 500 else logging.WARNING

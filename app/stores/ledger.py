@@ -110,6 +110,8 @@ class Ledger:
         self._lock = asyncio.Lock()
         self._refreshing: asyncio.Task[None] | None = None
         self._day = 0
+        self._begins_at = 0.0
+        """Unix seconds of its first moment."""
         self._sums = Sums()
         self._version: int | None = None
 
@@ -150,10 +152,12 @@ class Ledger:
         if not 0 <= neurons <= LARGEST:  # nor NaN, after which no sum could be compared any more
             neurons = 0.0
         estimated = neurons if is_estimated else 0.0
-        spot = (self._today(), key, account, model)
+        sums = self.sums()
+        spot = (self._day, key, account, model)
         totals = self._waiting.get(spot)
         if totals is None:
             self._waiting[spot] = [calls, neurons, estimated, prompt, completion, cached, seconds]
+            self._writer.due()
         else:
             totals[0] += calls
             totals[1] += neurons
@@ -162,25 +166,26 @@ class Ledger:
             totals[4] += completion
             totals[5] += cached
             totals[6] += seconds
-        self._sums.add(key, account, neurons)
-        self._writer.due()
+            if self._writer.is_idle:  # it has given up
+                self._writer.due()
+        sums.add(key, account, neurons)
+
+    def sums(self) -> "Sums":
+        """What was spent since 00:00 UTC. They grow until then: ask anew for the next day's."""
+        now = self._now()
+        if not self._begins_at <= now < self._begins_at + DAY_SECONDS:
+            self._day = int(now // DAY_SECONDS)
+            self._begins_at = self._day * DAY_SECONDS
+            self._version = None  # the sums of this day are to be read
+            self._sums = self._summed(())
+        return self._sums
 
     def spent_today(self, key: str | None = None, account: str | None = None) -> float:
         """Neurons since 00:00 UTC: all, or only those of this key, this account, or this key on this account."""
-        self._today()
-        sums = self._sums
+        sums = self.sums()
         if account is None:
             return sums.total if key is None else sums.keys.get(key, 0.0)
         return sums.accounts.get(account, 0.0) if key is None else sums.pairs.get((key, account), 0.0)
-
-    def spent_today_on(self, accounts: Iterable[str]) -> float:
-        """Neurons since 00:00 UTC on these accounts together."""
-        self._today()
-        spent = self._sums.accounts
-        total = 0.0
-        for account in accounts:
-            total += spent.get(account, 0.0)
-        return total
 
     async def report(self, *, since: date, until: date, key: str | None = None) -> list[Row]:
         """By day, key, account and model, both days included. Raises StoreError.
@@ -228,12 +233,8 @@ class Ledger:
         self._waiting = batch
 
     def _today(self) -> int:
-        day = int(self._now() // DAY_SECONDS)
-        if day != self._day:
-            self._day = day
-            self._version = None  # the sums of this day are to be read
-            self._sums = self._summed(())
-        return day
+        self.sums()
+        return self._day
 
     def _summed(self, spent: Iterable[tuple[str, str, float]]) -> "Sums":
         """What is in the file, and what waits to be."""

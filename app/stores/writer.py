@@ -37,11 +37,14 @@ class Writer:
         self._is_hurried = False
         self._is_closed = False
         self._task: asyncio.Task[None] | None = None
+        self.is_idle = True
+        """Nothing is about to be written."""
 
     def due(self) -> None:
         """Something waits. Must be called in the event loop."""
         if self._task is None and not self._is_closed:
             self._task = asyncio.create_task(self._run())
+            self.is_idle = False
         if self._waiting() >= BATCH_SIZE:
             self._wake.set()
 
@@ -64,6 +67,7 @@ class Writer:
             self._wake.clear()
             self._is_hurried = False
             self._task = None
+            self.is_idle = True
 
     async def _write_all(self) -> None:
         pause = self._batch_seconds

@@ -8,9 +8,12 @@ leaves unfinished is still given out: if it is cut, its reader must get to know.
 LARGEST_EVENT = 16 * 2**20
 """Bytes. A stream without an end of line would fill the memory."""
 
-
 FIELD = b"data: "
 NEXT = b"\n\ndata: "
+
+
+class EndlessEvent(ValueError):  # noqa: N818 - the name says what is wrong
+    """An event has grown past LARGEST_EVENT."""
 
 
 class EventDecoder:
@@ -20,14 +23,14 @@ class EventDecoder:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Raises ValueError when an event grows past LARGEST_EVENT."""
+        """Raises EndlessEvent."""
         if self._rest:
             data = self._rest + data
         if b"\r" in data:
             data = _without_returns(data)
         whole, end, self._rest = data.rpartition(b"\n\n")
         if len(self._rest) > LARGEST_EVENT:
-            raise ValueError("An event has no end.")
+            raise EndlessEvent("An event has no end.")
         if not end:
             return []
         if whole.startswith(FIELD):

@@ -8,7 +8,7 @@ import orjson
 
 from app.calls import NOWHERE, Failure, FailureKind, Origin
 from app.upstream.charges import neurons_of
-from app.upstream.events import EventDecoder
+from app.upstream.events import EndlessEvent, EventDecoder
 from app.upstream.failures import classify_event, from_exception
 from app.upstream.gateway import is_hit
 from app.upstream.transport import ResponseStream
@@ -80,7 +80,7 @@ class Events:
             except httpx2.TransportError as failure:
                 self._is_over = True
                 raise from_exception(failure) from failure
-            except ValueError as failure:
+            except EndlessEvent as failure:  # a ValueError may be the translator's, which reads for the tap
                 self._is_over = True
                 raise Failure(FailureKind.BROKEN, "Cloudflare sent an event without an end.", status=502) from failure
             if events and (events := self._up_to_failure(events)):

@@ -231,6 +231,7 @@ class ResponseStream(httpx2.AsyncByteStream):
     def _give_back(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
+            connection.tap = None  # it would hold on to the client's side, up to the next collection of garbage
             self._release(connection)
 
 

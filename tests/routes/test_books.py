@@ -1,11 +1,20 @@
-"""Books: how what a request cost is divided among those that paid."""
+"""Books: how what a request cost is divided among those that paid, and booked."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from app.calls import Account, Caller, Usage
-from app.routes.books import entries
+from app.limits import Limiter
+from app.metrics import Metrics
+from app.routes.books import Books, entries
 from app.routes.record import Record
-from app.stores.ledger import Entry
+from app.stores.database import Database
+from app.stores.ledger import Entry, Ledger
+
+ASKER = Caller("somebody", Account("a", "t", ""))
 
 USAGE = Usage(10, 5, 3, neurons=6, audio_seconds=1.5, is_priced=True)
 
@@ -50,5 +59,30 @@ def test_what_has_no_price_is_counted_all_the_same() -> None:
 
 def test_a_record_without_books_lets_everybody_in() -> None:
     record = Record("id", "GET", "/")
-    record.admit(Caller("somebody", Account("a", "t", "")))
+    record.admit(ASKER)
     assert (record.caller, record.admission) == ("somebody", None)
+
+
+@pytest.mark.anyio
+async def test_one_that_can_t_be_booked_keeps_no_other_from_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = Database(tmp_path / "flarelay.db")
+    await database.open()
+    ledger = Ledger(database)
+    books = Books(Limiter(ledger), ledger, Metrics())
+    records = [Record("id", "POST", "/v1/embeddings") for _ in range(3)]
+    for record in records:
+        record.books = books
+        record.admit(ASKER)
+        record.model, record.usage, record.accounts = "m", USAGE, ("a",)
+    records[1].usage = replace(USAGE, neurons="many")  # type: ignore[arg-type] # which no reader lets through
+    for record in records:
+        record.close()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert ledger.spent_today() == 12
+    assert books.metrics.requests_open == -3
+    assert [entry.message for entry in caplog.records] == ["crash"]
+    await ledger.aclose()
+    await database.aclose()

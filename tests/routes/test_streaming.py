@@ -1,5 +1,7 @@
 import asyncio
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
 
 import pytest
 from starlette.types import Message
@@ -153,3 +155,64 @@ async def test_the_source_is_closed_when_the_client_leaves() -> None:
         async with client_watched({}, client.receive):
             await send_events(source(), [], send, heartbeat_seconds=60)
     assert is_closed.is_set()
+
+
+class Ready:
+    """An exchange that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def is_ready(self) -> bool:
+        return True
+
+    def write(self, piece: bytes) -> None:
+        self.written += piece
+
+
+async def test_what_comes_while_a_chunk_is_waited_for_may_be_written_to_the_exchange() -> None:
+    client, exchange = Client(), Ready()
+    given: list[Any] = []
+
+    def pass_on(is_ready: Callable[[], bool], write: Callable[[bytes], None]) -> None:
+        assert client.got == [start()]
+        given.extend((is_ready, write))
+
+    async def source() -> AsyncGenerator[bytes]:
+        yield b"a"
+        is_ready, write = given
+        assert is_ready()
+        write(b"b")
+
+    sending: Any = send_events  # an exchange needs a connection
+    await sending(source(), [], client.send, heartbeat_seconds=60, pass_on=pass_on, exchange=exchange)
+    assert exchange.written == b"b"
+    assert client.body == b"a"
+
+
+async def test_nothing_is_passed_on_without_an_exchange() -> None:
+    client = Client()
+
+    def pass_on(_is_ready: Callable[[], bool], _write: Callable[[bytes], None]) -> None:
+        raise AssertionError
+
+    await send_events(chunks(b"a"), [], client.send, heartbeat_seconds=60, pass_on=pass_on)
+    assert client.body == b"a"
+
+
+async def test_what_is_written_to_the_exchange_is_a_sign_of_life() -> None:
+    client, exchange = Client(), Ready()
+    writes: list[Callable[[bytes], None]] = []
+
+    async def source() -> AsyncGenerator[bytes]:
+        yield b"a"
+        over = time.monotonic() + 0.35
+        while time.monotonic() < over:
+            writes[0](b"b")
+            await asyncio.sleep(0)
+
+    sending: Any = send_events
+    pass_on = lambda _, write: writes.append(write)  # noqa: E731 - as short as it can be
+    await sending(source(), [], client.send, heartbeat_seconds=0.25, pass_on=pass_on, exchange=exchange)
+    assert exchange.written.startswith(b"bb")
+    assert client.body == b"a"

@@ -454,6 +454,48 @@ async def test_full_network_does_not_hold_the_application_when_the_client_left()
     assert ended == [True]
 
 
+async def test_pieces_may_be_written_at_once_while_there_is_room_and_a_client() -> None:
+    exchanges: list[Exchange] = []
+    is_over = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        exchanges.append(scope[KEY])
+        await send(head())
+        scope[KEY].write(b"one")
+        await is_over.wait()
+        await send(body(b"end"))
+
+    connection = Connection(app)
+    assert await connection.send(request()) == CHUNKED_HEAD + b"3\r\none\r\n"
+    (exchange,) = exchanges
+    assert exchange.is_ready()
+    connection.protocol.pause_writing()
+    assert not exchange.is_ready()
+    connection.protocol.resume_writing()
+    assert exchange.is_ready()
+    exchange.write(b"two")
+    is_over.set()
+    await settled()
+    assert connection.received == CHUNKED_HEAD + b"3\r\none\r\n3\r\ntwo\r\n3\r\nend\r\n0\r\n\r\n"
+    with pytest.raises(RuntimeError):
+        exchange.write(b"late")
+
+
+async def test_nothing_can_be_written_to_who_has_left() -> None:
+    exchanges: list[Exchange] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        exchanges.append(scope[KEY])
+        await send(head())
+        await receive()
+        await receive()
+
+    connection = Connection(app)
+    await connection.send(request())
+    await connection.leave()
+    assert not exchanges[0].is_ready()
+
+
 # Faults of the application
 
 CUT = CHUNKED_HEAD + b"3\r\none\r\n"

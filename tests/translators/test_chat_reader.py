@@ -682,3 +682,32 @@ def test_a_simple_answer_is_read_as_any_other(body: dict[str, Any], think_tags: 
             return failure.message
 
     assert read(ChatReader) == read(Thorough)
+
+
+PLAIN_OR_NOT: list[tuple[dict[str, Any], list[Any], bool]] = [
+    ({}, [], True),
+    ({}, [{"response": "a"}, {"response": "", "tool_calls": [{"name": "f", "arguments": {}}]}], True),
+    ({}, [{"choices": [{"delta": {"content": "a", "reasoning_content": "b"}, "finish_reason": "stop"}]}, DONE], True),
+    ({"stops": ("x",)}, [{"response": "a"}], False),
+    ({"offer": TOOLS}, [{"response": "a"}], False),
+    ({"offer": TOOLS, "is_emulated": True}, [{"response": "a"}], False),
+    ({"think_tags": "tagged"}, [], False),
+    ({"think_tags": "tagged"}, [{"response": "<think>a"}], False),
+    ({"think_tags": "tagged"}, [{"response": "<think>a</think>b"}], True),
+    ({"think_tags": "tagged"}, [{"response": "a"}], True),
+    ({"think_tags": "tagged", "stops": ("x",)}, [{"response": "a"}], False),
+    ({"think_tags": "untagged"}, [{"response": "a"}], False),
+    ({"think_tags": "untagged"}, [{"response": "a</think>b"}], True),
+]
+
+
+@pytest.mark.parametrize(("fields", "events", "is_plain"), PLAIN_OR_NOT)
+def test_an_answer_is_plain_while_its_texts_go_out_as_they_come_in(
+    fields: dict[str, Any], events: list[Any], is_plain: bool
+) -> None:
+    reader = a_reader(**fields)
+    fed(reader, *payloads(*events))
+    assert reader.is_plain is is_plain
+    if is_plain:
+        assert reader.feed(payloads({"response": "<think>x"})) == ["<think>x"]
+        assert not reader.is_done

@@ -107,6 +107,13 @@ def test_events_that_came_together_leave_together() -> None:
     )
 
 
+def test_each_choice_is_plain_by_itself() -> None:
+    stream = ChatStream(a_plan(OSS, stream=True, n=2))
+    assert [stream.is_plain(choice) for choice in (0, 1)] == [False, False]
+    stream.feed(1, payloads({"response": "A"}))
+    assert [stream.is_plain(choice) for choice in (0, 1)] == [False, True]
+
+
 def test_no_line_of_a_stream_is_too_long_for_any_parser() -> None:
     stream = ChatStream(a_plan(NATIVE, stream=True))
     stream.feed(0, payloads({"response": ""}))

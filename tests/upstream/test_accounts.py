@@ -107,6 +107,23 @@ def test_a_lease_ends_with_a_failure_too(accounts: Accounts) -> None:
     assert not accounts._running
 
 
+def test_a_lease_that_is_kept_ends_once_with_its_release(accounts: Accounts) -> None:
+    with accounts.lease(ONE), accounts.lease(ONE) as lease:
+        release = lease.keep()
+    assert accounts.running(ONE) == 1
+    for _ in range(2):
+        release()
+        assert accounts.running(ONE) == 0
+
+
+def test_a_lease_may_end_before_its_block(accounts: Accounts) -> None:
+    with accounts.lease(ONE) as lease:
+        lease.release()
+        assert accounts.running(ONE) == 0
+        lease.keep()
+    assert accounts.running(ONE) == 0
+
+
 def test_what_was_tried_comes_last(accounts: Accounts) -> None:
     assert accounts.choose(OURS, "session", MODEL, {"one", "three"}) is TWO
     accounts.judge(TWO, failed(K.SERVER), MODEL)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +15,10 @@ from app.calls import Account, Call, Caller, Failure, FailureKind, Reply
 from app.upstream.accounts import Accounts
 from app.upstream.client import LARGEST_REPLY, LONGEST_WAIT_SECONDS, MOST_PAGES, WorkersAI
 from app.upstream.detour import Detour
+from app.upstream.events import LARGEST_EVENT
 from app.upstream.gateway import Gateway
 from app.upstream.incoming import Events, Raw
+from app.upstream.transport import Transport
 from tests.upstream.replaying import (
     ACCOUNT,
     CALLER,
@@ -35,6 +37,7 @@ from tests.upstream.replaying import (
     streamed,
     whole,
 )
+from tests.upstream.scripted import Step, ask, pause, serving, wait
 
 pytestmark = pytest.mark.anyio
 
@@ -878,3 +881,90 @@ class TestLeases:
         assert accounts.running(ACCOUNT) == 0
         await whole_answer.aclose()
         assert accounts.running(ACCOUNT) == 0
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+A, B, C = (frames({"response": text}) for text in "abc")
+BAD = frames({"errors": [{"code": 3040, "message": "no"}], "success": False})
+
+
+def chunked(*pieces: bytes) -> list[Step]:
+    """Each by itself, once the test says so."""
+    steps: list[Step] = [ask, CHUNKED, b"%x\r\n%b\r\n" % (len(A), A), wait]
+    for piece in pieces:
+        steps += [b"%x\r\n%b\r\n" % (len(piece), piece), pause]
+    return steps
+
+
+class TestPassingOn:
+    """Events that come while the next ones are waited for."""
+
+    @contextlib.asynccontextmanager
+    async def passed(
+        self, script: list[Step], give: Callable[[list[bytes]], None], is_ready: Callable[[], bool] = lambda: True
+    ) -> AsyncIterator[Events]:
+        async with serving(script) as server, Transport() as transport:
+            account = replace(ACCOUNT, base_url=server.url)
+            _, events = await WorkersAI(transport).open(STREAM, Caller("tester", account))
+            assert isinstance(events, Events)
+            assert events.first == [b'{"response":"a"}']
+            events.pass_on(is_ready, give)
+            server.go.set()
+            try:
+                yield events
+            finally:
+                await events.aclose()
+
+    async def test_they_are_given_away_without_waking_who_waits(self) -> None:
+        given: list[list[bytes]] = []
+        script = chunked(B[:5], B[5:] + C[:3], C[3:], C + C)
+        async with self.passed([*script, b"0\r\n\r\n"], given.append) as events:
+            assert await events.next() == []
+        said_b, said_c = b'{"response":"b"}', b'{"response":"c"}'
+        assert given == [[said_b], [said_c], [said_c, said_c]]
+
+    async def test_what_nobody_can_take_is_for_who_waits(self) -> None:
+        given: list[list[bytes]] = []
+        answers = iter([False, True])
+        async with self.passed([*chunked(B, C), b"0\r\n\r\n"], given.append, lambda: next(answers)) as events:
+            assert await events.next() == [b'{"response":"b"}']
+            assert await events.next() == []
+        assert given == [[b'{"response":"c"}']]
+
+    async def test_an_event_that_the_end_leaves_unfinished_is_for_who_waits(self) -> None:
+        given: list[list[bytes]] = []
+        async with self.passed([*chunked(B + C[:-1]), b"0\r\n\r\n"], given.append) as events:
+            assert await events.next() == [b'{"response":"c"}']
+        assert given == [[b'{"response":"b"}']]
+
+    @pytest.mark.parametrize("pieces", [(B + C + BAD + A,), (B, C, BAD)])
+    async def test_a_failure_comes_behind_the_events_before_it(self, pieces: tuple[bytes, ...]) -> None:
+        given: list[bytes] = []
+        async with self.passed(chunked(*pieces), given.extend) as events:
+            with pytest.raises(Failure) as caught:
+                await events.next()
+            assert (caught.value.kind, caught.value.account) == (FailureKind.CAPACITY, "acc0")
+            assert await events.next() == []
+        assert given == [b'{"response":"b"}', b'{"response":"c"}']
+
+    async def test_an_event_without_an_end(self) -> None:
+        async with self.passed(chunked(b"x" * (LARGEST_EVENT + 1)), lambda _: None) as events:
+            with pytest.raises(Failure, match="an event without an end"):
+                await events.next()
+            assert await events.next() == []
+
+    @pytest.mark.parametrize("fault", [KeyError("ours"), ValueError("ours"), Failure(FailureKind.BROKEN, "ours")])
+    async def test_a_fault_of_who_gets_them_is_no_fault_of_cloudflare(self, fault: Exception) -> None:
+        def give(_events: list[bytes]) -> None:
+            raise fault
+
+        async with self.passed(chunked(B), give) as events:
+            with pytest.raises(type(fault)) as caught:
+                await events.next()
+            assert caught.value is fault
+
+    async def test_other_transports_wake_who_waits(self) -> None:
+        events, given = await opened(streamed(A, B)), list[list[bytes]]()
+        events.pass_on(lambda: True, given.append)
+        assert await read(events) == [b'{"response":"a"}', b'{"response":"b"}']
+        assert given == []

@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.upstream.connection import Connection
+from app.upstream.connection import HIGH_WATER_BYTES, Connection
 from app.upstream.outgoing import Outgoing
 
 pytestmark = pytest.mark.anyio
@@ -299,3 +301,182 @@ async def test_wake_of_a_task_that_was_just_cancelled_does_nothing() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert connection.status == 200
+
+
+# The tap
+
+
+class Tap:
+    """Takes what it is offered while it `is_open`, and raises `failure` once it has taken something."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.failure: Exception | None = None
+        self.asked = 0
+        self.taken: list[bytes] = []
+
+    def __call__(self, take: Callable[[], bytes]) -> bool:
+        self.asked += 1
+        if self.is_open:
+            self.taken.append(take())
+            if self.failure:
+                raise self.failure
+        return self.is_open
+
+
+LENGTH_9 = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
+UNTIL_CLOSED = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+@asynccontextmanager
+async def tapped(
+    head: bytes = LENGTH_9, timeout_seconds: float | None = 1
+) -> AsyncIterator[tuple[Connection, Socket, Tap, "asyncio.Task[bytes]"]]:
+    """A connection of whose body somebody waits for the first bytes."""
+    connection, sock = connected()
+    connection.start(REQUEST)
+    connection.data_received(head)
+    await connection.receive_head(1)
+    tap = connection.tap = Tap()
+    reader = asyncio.create_task(connection.read(timeout_seconds))
+    await asyncio.sleep(0)
+    try:
+        yield connection, sock, tap, reader
+    finally:
+        reader.cancel()
+        connection.close()
+
+
+async def test_tap_takes_what_is_waited_for_and_nobody_is_woken() -> None:
+    async with tapped() as (connection, _, tap, reader):
+        for piece in (b"one", b"two"):
+            connection.data_received(piece)
+        await asyncio.sleep(0)
+        assert not reader.done()
+        assert tap.taken == [b"one", b"two"]
+        connection.data_received(b"end")  # who waits has to learn of it
+        assert await reader == b"end"
+        assert await connection.read(1) == b""
+        assert tap.asked == 2
+        assert connection.is_reusable
+
+
+async def test_tap_that_does_not_take_leaves_it_to_who_waits() -> None:
+    async with tapped() as (connection, _, tap, reader):
+        tap.is_open = False
+        connection.data_received(b"one")
+        tap.is_open = True
+        connection.data_received(b"two")  # before the one who waits had its turn: it must not come first
+        assert await reader == b"onetwo"
+        assert (tap.asked, tap.taken) == (1, [])
+
+
+async def test_tap_is_not_asked_while_nobody_waits() -> None:
+    async with tapped() as (connection, _, tap, reader):
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
+        connection.data_received(b"one")
+        assert tap.asked == 0
+        assert await connection.read(1) == b"one"
+
+
+async def test_what_the_tap_raises_comes_out_where_it_is_waited_for() -> None:
+    async with tapped() as (connection, _, tap, reader):
+        tap.failure = ZeroDivisionError("theirs")
+        connection.data_received(b"one")
+        connection.data_received(b"two")
+        with pytest.raises(ZeroDivisionError, match="theirs"):
+            await reader
+        assert tap.taken == [b"one"]
+
+
+@pytest.mark.parametrize("end", ["eof", "lost", "broken"])
+async def test_who_waits_learns_of_the_end_of_a_tapped_connection(end: str) -> None:
+    async with tapped(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n") as (connection, _, tap, reader):
+        connection.data_received(b"3\r\none\r\n")
+        if end == "eof":
+            connection.eof_received()
+        elif end == "lost":
+            connection.connection_lost(ConnectionResetError())
+        else:
+            connection.data_received(b"3\r\ntwo\r\nnot a chunk")
+            assert await reader == b"two"  # all that came before the fault
+            reader = asyncio.create_task(connection.read(1))
+        with pytest.raises(httpx2.ReadError if end == "lost" else httpx2.RemoteProtocolError):
+            await reader
+        assert tap.taken == [b"one"]
+
+
+async def test_body_that_ends_with_its_connection_is_whole_behind_a_tap() -> None:
+    async with tapped(UNTIL_CLOSED) as (connection, _, tap, reader):
+        connection.data_received(b"one")
+        connection.eof_received()
+        assert await reader == b""
+        assert tap.taken == [b"one"]
+
+
+async def test_what_is_no_body_goes_past_the_tap() -> None:
+    async with tapped(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n") as (connection, _, tap, reader):
+        connection.data_received(b"3")
+        await asyncio.sleep(0)
+        connection.pause_writing()
+        connection.resume_writing()
+        await asyncio.sleep(0)
+        assert not reader.done()
+        connection.data_received(b"\r\none\r\n")
+        assert tap.taken == [b"one"]
+
+
+async def test_reading_goes_on_once_the_tap_has_taken_a_lot() -> None:
+    async with tapped(UNTIL_CLOSED) as (connection, sock, tap, reader):
+        connection.data_received(b"x" * (HIGH_WATER_BYTES + 1))
+        assert len(tap.taken[0]) == HIGH_WATER_BYTES + 1
+        assert not sock.is_paused
+        tap.is_open = False
+        connection.data_received(b"y" * (HIGH_WATER_BYTES + 1))
+        assert sock.is_paused
+        assert len(await reader) == HIGH_WATER_BYTES + 1
+        assert not sock.is_paused
+
+
+async def test_tap_ends_with_the_response() -> None:
+    async with tapped() as (connection, _, tap, reader):
+        connection.data_received(b"123456789")
+        assert await reader == b"123456789"
+        connection.rest(1)
+        assert connection.tap is None
+        connection.start(REQUEST)
+        connection.data_received(LENGTH_9)
+        reader = asyncio.create_task(connection.read(1))
+        await asyncio.sleep(0)
+        connection.data_received(b"1234")
+        assert await reader == b"1234"
+        assert tap.asked == 0
+
+
+class Clock(asyncio.SelectorEventLoop):
+    """Whose time a test moves on."""
+
+    ahead_seconds = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.ahead_seconds
+
+
+def test_silence_counts_from_the_last_piece_that_the_tap_took() -> None:
+    async def pieces(loop: Clock) -> None:
+        async with tapped(UNTIL_CLOSED, 1000) as (connection, _, tap, reader):
+            for _ in range(3):
+                loop.ahead_seconds += 700
+                connection.data_received(b"one")
+                await asyncio.sleep(0.001)
+                assert not reader.done()
+            loop.ahead_seconds += 1000
+            with pytest.raises(httpx2.ReadTimeout):
+                await reader
+            assert tap.taken == [b"one"] * 3
+
+    with asyncio.Runner(loop_factory=Clock) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, Clock)
+        runner.run(pieces(loop))

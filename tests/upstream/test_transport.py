@@ -4,7 +4,8 @@ import asyncio
 import gc
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,60 @@ async def test_everything_before_a_fault_is_delivered() -> None:
         with pytest.raises(httpx2.RemoteProtocolError) as raised:
             await anext(response.stream)
         assert raised.value.request is response.request
+
+
+# The tap
+
+
+async def test_tap_takes_what_comes_while_the_next_piece_is_waited_for() -> None:
+    script: list[Step] = [ask, CHUNKED + b"1\r\na\r\n", wait, b"1\r\nb\r\n", pause, b"1\r\nc\r\n", pause, b"0\r\n\r\n"]
+    taken: list[bytes] = []
+
+    def tap(take: Callable[[], bytes]) -> bool:
+        taken.append(take())
+        return True
+
+    async with serving(script) as server, Transport() as transport:
+        response = await transport.handle_async_request(get(server))
+        assert isinstance(response.stream, ResponseStream)
+        assert await anext(response.stream) == b"a"
+        response.stream.tap(tap)
+        server.go.set()
+        assert await body(response) == b""
+        assert b"".join(taken) == b"bc"
+        response.stream.tap(tap)  # of an answer that is over
+
+
+@pytest.mark.parametrize("field", [b"", b"Connection: close\r\n"])
+@pytest.mark.parametrize("is_whole", [True, False])
+async def test_nothing_of_the_tap_is_kept_behind_its_response(field: bytes, is_whole: bool) -> None:
+    class Refusing:
+        def __call__(self, _take: Callable[[], bytes]) -> bool:
+            return False
+
+    tap = Refusing()
+    known = weakref.ref(tap)
+    head = b"HTTP/1.1 200 OK\r\n" + field + b"Content-Length: 2\r\n\r\n"
+    rest: list[Step] = [pause, b"b"] if is_whole else []
+    async with serving([ask, head, wait, b"a", *rest]) as server:
+        transport = Transport()
+        response = await transport.handle_async_request(get(server))
+        assert isinstance(response.stream, ResponseStream)
+        response.stream.tap(tap)
+        del tap
+        server.go.set()
+        gc.disable()
+        try:
+            assert await anext(response.stream) == b"a"
+            assert known()
+            if is_whole:
+                assert await body(response) == b"b"
+            else:
+                await response.stream.aclose()
+            assert known() is None
+        finally:
+            gc.enable()
+            await transport.aclose()
 
 
 # The pool
