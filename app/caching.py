@@ -28,7 +28,8 @@ from app.stores.replies import ReplyStore
 from app.upstream.charges import without_charge
 from app.upstream.client import Again, WorkersAI, leave_it
 from app.upstream.flights import Flights
-from app.upstream.incoming import Events, Raw, loaded, unwrapped
+from app.upstream.incoming import Events, Raw
+from app.upstream.replies import loaded, unwrapped
 
 KEY_FIELDS = [each.name for each in fields(Call) if each.name not in ("stream", "affinity", "content")]
 """All that makes an answer another one, also fields to come. Affinity only says where to; `content` is hashed apart."""

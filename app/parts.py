@@ -17,6 +17,7 @@ from app.media.documents import DocumentLoader
 from app.media.loader import PictureLoader
 from app.media.remote import DOCUMENT, RemoteFetcher
 from app.metrics import Metrics
+from app.planning import Planning
 from app.relay import Relay
 from app.settings import FREE_NEURONS, Settings
 from app.stores.characters import CharacterCount
@@ -161,15 +162,20 @@ def make_loaders(settings: Settings) -> Loaders:
 
 
 def make_relay(settings: Settings, catalog: Catalog, upstream: WorkersAI | Caching, loaders: Loaders) -> Relay:
-    return Relay(
+    planning = Planning(
         catalog,
         upstream,
         loaders.pictures,
         documents=loaders.documents,
         default_max_tokens=settings.default_max_tokens,
+        tool_emulation=settings.tool_emulation,
+    )
+    return Relay(
+        catalog,
+        upstream,
+        planning,
         fallbacks=settings.fallbacks,
         request_timeout_seconds=settings.request_timeout_seconds,
-        tool_emulation=settings.tool_emulation,
     )
 
 

@@ -1,60 +1,35 @@
 """The path that every request takes; read this file first.
 
-A name leads to a model, the translator makes a plan of calls, Cloudflare runs them together, the translator reads the
-replies. Which endpoint it is, only the translator knows.
+A name leads to a model, the translator makes a plan of calls (`app/planning.py`), Cloudflare runs them together, the
+translator reads the replies. Which endpoint it is, only the translator knows.
 """
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from hashlib import sha256
 from itertools import count
 from operator import is_
 from typing import Any, Generic, Protocol, TypeVar
 
-import orjson
-
-from app.calls import Account, Call, Caller, Document, Failure, FailureKind, Origin, Reply, Usage
+from app.calls import Account, Call, Caller, Failure, FailureKind, Origin, Reply, Usage
 from app.catalog import Catalog, Model
-from app.errors import APIStatusError, BadRequestError
-from app.ids import new_id
-from app.media.documents import DocumentLoader
-from app.media.loader import PictureLoader
+from app.errors import APIStatusError
 from app.model_access import check_model
-from app.translators.base import (
-    Context,
-    DocumentsWanted,
-    Incremental,
-    Part,
-    Picture,
-    Piece,
-    Plan,
-    Planner,
-    SerialTranslator,
-    Translator,
-)
+from app.planning import Planning
+from app.translators.base import Incremental, Part, Piece, Plan, Planner, SerialTranslator, Translator
 from app.upstream.answers import to_error
 from app.upstream.batches import close, in_order, merge, open_together, together
 from app.upstream.charges import bill_for
 from app.upstream.client import Again
 from app.upstream.gateway_options import apart
 from app.upstream.incoming import Events, Raw
-from app.upstream.markdown import Markdown
 from app.upstream.telling import failures_told, is_models
 from app.values import immutable
 
 logger = logging.getLogger("flarelay")
-
-MOST_PICTURES = 64
-"""Of one request: all of them are in memory together."""
-
-MOST_DOCUMENTS = 64
-DOCUMENTS_AT_ONCE = 4
-"""Of one request."""
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
@@ -120,27 +95,19 @@ class Relay:
         self,
         catalog: Catalog,
         upstream: Upstream,
-        pictures: PictureLoader,
+        planning: Planning,
         *,
-        documents: DocumentLoader | None = None,
-        default_max_tokens: int | None = None,
         fallbacks: Mapping[str, Sequence[str]] | None = None,
         request_timeout_seconds: float = 600,
-        tool_emulation: bool = True,
     ) -> None:
-        """`documents` loads files; without it they must come with the request. `fallbacks`: names of models -> those
-        that answer in their place when Cloudflare can't run them, all within the time of one request. `tool_emulation`:
-        models that can't call tools are told them in the prompt.
+        """`fallbacks`: names of models -> those that answer in their place when Cloudflare can't run them, all within
+        the time of one request.
         """
         self._catalog = catalog
         self._upstream = upstream
-        self._pictures = pictures
-        self._documents = documents or DocumentLoader()
-        self._markdown = Markdown(upstream)
-        self._default_max_tokens = default_max_tokens
+        self._planning = planning
         self._fallbacks = fallbacks or {}
         self._request_timeout_seconds = request_timeout_seconds
-        self._tool_emulation = tool_emulation
 
     def complete(
         self, translator: Translator[Req, Res], name: str, request: Req, caller: Caller
@@ -176,7 +143,7 @@ class Relay:
     async def _complete(
         self, translator: Translator[Req, Res], model: str, name: str, request: Req, caller: Caller
     ) -> Answer[Res]:
-        plan = await self._planned(translator, request, caller, model, shown=name)
+        plan = await self._planning.plan(translator, model, request, caller, shown=name)
         again = partial(translator.again, plan)
         with failures_told(caller.account):
             replies = await together(_each(self._upstream.run, plan.calls, caller, again))
@@ -193,7 +160,7 @@ class Relay:
     async def _stream(
         self, translator: Translator[Req, Any], model: str, name: str, request: Req, caller: Caller
     ) -> Stream:
-        plan = await self._planned(translator, request, caller, model, shown=name)
+        plan = await self._planning.plan(translator, model, request, caller, shown=name)
         incremental = translator.to_stream(plan)  # refuses, if it does, before anything is sent
         again = partial(translator.again, plan)
         with failures_told(caller.account):
@@ -213,7 +180,7 @@ class Relay:
 
     async def plan(self, translator: Planner[Req], name: str, request: Req, caller: Caller) -> Plan[Req]:
         """The plan alone, for answers that are not made in one go. Raises APIStatusError."""
-        return await self._planned(translator, request, caller, name)
+        return await self._planning.plan(translator, name, request, caller)
 
     async def parts(
         self,
@@ -289,78 +256,6 @@ class Relay:
         with failures_told(caller.account):
             return model, await self._upstream.listen(call, caller)
 
-    async def _planned(
-        self, translator: Planner[Req], request: Req, caller: Caller, name: str, *, shown: str | None = None
-    ) -> Plan[Req]:
-        """The plan, once all files of the request are read. `shown`: as for `_context`."""
-        context = await self._context(translator, name, request, caller, shown=shown)
-        try:
-            return translator.to_plan(request, context)
-        except DocumentsWanted as wanted:
-            documents = wanted.documents
-        return translator.to_plan(request, replace(context, documents=await self._read(documents, caller)))
-
-    async def _read(self, documents: Sequence[Document], caller: Caller) -> Mapping[Document, str]:
-        """What each of the files says; a few are read at once, as their bytes are in memory meanwhile."""
-        if len(documents) > MOST_DOCUMENTS:
-            message = f"A request can have {MOST_DOCUMENTS} different documents."
-            raise BadRequestError(message, param=documents[MOST_DOCUMENTS].param, code="too_many_documents")
-        places = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
-
-        async def text_of(document: Document) -> str:
-            async with places:
-                loaded = await self._documents.load(document)
-                if isinstance(loaded, str):
-                    return loaded
-                return await self._markdown.convert(loaded, caller, param=document.param)
-
-        with failures_told(caller.account):
-            return dict(zip(documents, await together([text_of(each) for each in documents]), strict=True))
-
-    async def _context(
-        self, translator: Planner[Req], name: str, request: Req, caller: Caller, *, shown: str | None = None
-    ) -> Context:
-        """`shown`: what the answer calls the model, if that is not `name`."""
-        pictures = translator.pictures(request)
-        model = self._model(translator, name, pictures)
-        check_model(caller.limits, shown or name, model.id)
-        return Context(
-            model,
-            shown or name,
-            id=new_id(),
-            created=int(time.time()),
-            pictures=await self._loaded(pictures, model),
-            default_max_tokens=self._default_max_tokens,
-            affinity=_affinity(request, model, caller),
-            tool_emulation=self._tool_emulation,
-        )
-
-    def _model(self, translator: Planner[Any], name: str, pictures: Sequence[Picture]) -> Model:
-        """The model that a name leads to, if it can do what is asked of it. Raises APIStatusError."""
-        model = self._catalog.resolve(name)
-        if model.task not in translator.tasks and (model.status != "unlisted" or model.is_foreign):
-            message = f"The model '{name}' is made for {model.task} and can't answer {translator.endpoint}."
-            raise BadRequestError(message, param="model", code="unsupported_model")
-        if pictures and not model.can("vision") and model.picture_model:
-            model = replace(self._catalog.resolve(model.picture_model), default_effort=model.default_effort)
-        refused = [] if model.can("vision") else [picture for picture in pictures if not picture.is_found]
-        if refused:
-            message = f"The model '{name}' can't see pictures. GET /v1/models lists those with the capability 'vision'."
-            raise BadRequestError(message, param=refused[0].param, code="unsupported_content")
-        return model
-
-    async def _loaded(self, pictures: Sequence[Picture], model: Model) -> Mapping[str, str]:
-        """Addresses -> data URIs that the model takes. An address that comes up several times is loaded once."""
-        if not (pictures and model.can("vision")):
-            return {}
-        params = {picture.url: picture.param for picture in reversed(pictures)}
-        if len(params) > MOST_PICTURES:
-            message = f"A request can have {MOST_PICTURES} different pictures."
-            raise BadRequestError(message, param=pictures[MOST_PICTURES].param, code="too_many_pictures")
-        side = model.quirks.picture_max_side
-        loads = [self._pictures.load(url, max_side=side, param=param) for url, param in params.items()]
-        return dict(zip(params, await together(loads), strict=True))
-
 
 async def _chunks(
     incremental: Incremental, sources: Sequence[Reply | Events], account: Account
@@ -419,26 +314,6 @@ def _as_sent(plan: Plan[Req], outcomes: Iterable[tuple[Call, object]]) -> Plan[R
     """The plan with the calls that were answered, some of which may have been changed on the way."""
     calls = tuple([call for call, _ in outcomes])
     return plan if all(map(is_, calls, plan.calls)) else replace(plan, calls=calls)
-
-
-def _affinity(request: object, model: Model, caller: Caller) -> str | None:
-    """What ties requests together that begin alike, so that they meet the same prompt cache; no other caller shares it.
-
-    Said by the request, or else the hash of its first two turns, which stay the same while a conversation grows.
-    """
-    key = getattr(request, "prompt_cache_key", None) or caller.affinity
-    beginning: Any = key
-    if not key:
-        turns = getattr(request, "messages", None)
-        if not turns:
-            return None
-        beginning = turns[:2]
-    whole = [caller.name, model.id, beginning]
-    try:
-        source = orjson.dumps(whole, default=str)
-    except TypeError:  # integers beyond 64 bits, in fields that nobody knows
-        source = repr(whole).encode()
-    return sha256(source).hexdigest()[:32]
 
 
 def _charged(replies: Sequence[tuple[Call, Reply]]) -> Sequence[tuple[Call, Reply]]:

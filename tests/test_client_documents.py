@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.emulator.requests import ReceivedRequest
-from app.relay import MOST_DOCUMENTS
+from app.planning import MOST_DOCUMENTS
 from tests.documents import DOCX, PDF, data_uri, docx, encoded, pdf
 from tests.serving import (
     CHAT,

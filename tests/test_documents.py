@@ -9,7 +9,8 @@ import pytest
 
 from app.calls import Caller, Limits
 from app.errors import APIStatusError
-from app.relay import DOCUMENTS_AT_ONCE, Relay
+from app.planning import DOCUMENTS_AT_ONCE
+from app.relay import Relay
 from app.translators.chat import chat
 from tests.documents import data_uri, pdf
 from tests.test_relay import CALLER, NATIVE, asking, relay

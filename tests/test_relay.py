@@ -1,7 +1,6 @@
 """The relay, with the real catalogue and chat translator, over a transport that replays answers."""
 
 import asyncio
-import base64
 import gc
 import io
 import logging
@@ -17,15 +16,14 @@ from PIL import Image
 
 from app.calls import Account, Call, Caller, Failure, Limits, Usage
 from app.catalog import Catalog
-from app.errors import APIStatusError, BadRequestError, ModelNotFoundError, NotFoundError
+from app.errors import APIStatusError, BadRequestError, NotFoundError
 from app.media.loader import PictureLoader
 from app.media.remote import RemoteFetcher
+from app.planning import Planning
 from app.relay import Relay, Stream
 from app.schemas.chat import ChatCompletionRequest
-from app.schemas.embeddings import EmbeddingRequest
 from app.translators.base import no_stream
 from app.translators.chat import chat
-from app.translators.embeddings import embeddings
 from app.upstream.client import WorkersAI
 from app.upstream.transport import Transport
 from tests.upstream.replaying import (
@@ -86,20 +84,17 @@ class Web(RemoteFetcher):
         return picture.getvalue()
 
 
-def relay(*outcomes: Outcome, **options: Any) -> tuple[Relay, Replaying, Web]:
-    transport, web = Replaying(*outcomes), Web()
+def relay(*outcomes: Outcome, default_max_tokens: int | None = None, **options: Any) -> tuple[Relay, Replaying, Web]:
+    transport, web, catalog = Replaying(*outcomes), Web(), Catalog.load(ALIASES)
     upstream = WorkersAI(transport, sleep=Sleeper())
-    return Relay(Catalog.load(ALIASES), upstream, PictureLoader(web), **options), transport, web
+    planning = Planning(catalog, upstream, PictureLoader(web), default_max_tokens=default_max_tokens)
+    return Relay(catalog, upstream, planning, **options), transport, web
 
 
 def asking(content: Any = "hi", **fields: Any) -> ChatCompletionRequest:
     return ChatCompletionRequest.model_validate(
         {"messages": [{"role": "user", "content": content}]} | fields | {"model": "-"}
     )
-
-
-def showing(*urls: str) -> list[Any]:
-    return [{"type": "text", "text": "look"}, *({"type": "image_url", "image_url": {"url": url}} for url in urls)]
 
 
 async def streaming(
@@ -129,75 +124,6 @@ def finishes(events: list[Any]) -> list[str]:
 
 def is_closed(response: httpx2.Response) -> bool:
     return body_of(response).closed.is_set()
-
-
-class TestModels:
-    @pytest.mark.parametrize(
-        ("name", "model", "path"),
-        [
-            (NATIVE, NATIVE, f"/run/{NATIVE}"),
-            ("mine", NATIVE, f"/run/{NATIVE}"),
-            ("gpt-4", NATIVE, f"/run/{NATIVE}"),
-            ("eyes", BLIND, "/v1/chat/completions"),
-        ],
-    )
-    async def test_a_name_leads_to_a_model(self, name: str, model: str, path: str) -> None:
-        relays, transport, _ = relay(whole(HELLO))
-        answered = await relays.complete(chat, name, asking(), CALLER)
-        assert answered.plan.context.model.id == model
-        assert answered.body["model"] == name
-        assert transport.requests[0].url.path.endswith(path)
-
-    async def test_an_unknown_name_is_not_found(self) -> None:
-        with pytest.raises(ModelNotFoundError):
-            await relay()[0].complete(chat, "gpt-9", asking(), CALLER)
-
-    async def test_a_model_of_another_task_is_refused(self) -> None:
-        with pytest.raises(BadRequestError, match="text-embeddings and can't answer /v1/chat/completions") as caught:
-            await relay()[0].stream(chat, "text-embedding-3-small", asking(), CALLER)
-        assert (caught.value.status, caught.value.param, caught.value.code) == (400, "model", "unsupported_model")
-
-    async def test_the_length_of_an_answer_may_be_a_setting(self) -> None:
-        relays, transport, _ = relay(whole(HELLO), default_max_tokens=77)
-        await relays.complete(chat, "mine", asking(), CALLER)
-        assert transport.bodies[0]["max_tokens"] == 77
-
-    async def test_requests_with_a_cache_key_stay_together_for_each_caller(self) -> None:
-        relays, transport, _ = relay(*(whole(HELLO) for _ in range(5)))
-        requests = [(CALLER, "a"), (CALLER, "a"), (CALLER, "b"), (STRANGER, "a"), (replace(CALLER, affinity="a"), None)]
-        for caller, key in requests:
-            await relays.complete(chat, "mine", asking(prompt_cache_key=key), caller)
-        first, same, other, stranger, header = (each.headers["x-session-affinity"] for each in transport.requests)
-        assert first == same == header
-        assert len({first, other, stranger}) == 3
-
-    async def test_a_conversation_stays_together_by_its_beginning(self) -> None:
-        relays, transport, _ = relay(*(whole(HELLO) for _ in range(4)))
-        turns = [{"role": role, "content": role} for role in ("system", "user", "assistant", "user")]
-        other = [{"role": "system", "content": "another"}, *turns[1:]]
-        for messages in (turns[:2], turns, other):
-            await relays.complete(chat, "mine", asking(messages=messages), CALLER)
-        short, long, different = (each.headers["x-session-affinity"] for each in transport.requests)
-        assert short == long != different
-
-    async def test_what_has_neither_key_nor_turns_belongs_nowhere(self) -> None:
-        relays, transport, _ = relay(whole({"data": [[0.5]], "shape": [1, 1]}))
-        request = EmbeddingRequest.model_validate({"model": "-", "input": "hi"})
-        await relays.complete(embeddings, "@cf/baai/bge-m3", request, CALLER)
-        assert "x-session-affinity" not in transport.requests[0].headers
-
-    async def test_a_key_may_be_for_some_models(self) -> None:
-        relays, transport, _ = relay(whole(HELLO), whole(HELLO))
-        caller = replace(CALLER, limits=Limits(models=("mine",)))
-        await relays.complete(chat, "mine", asking(), caller)
-        for name in (NATIVE, BLIND):
-            with pytest.raises(NotFoundError):
-                await relays.complete(chat, name, asking(), caller)
-            with pytest.raises(NotFoundError):
-                await relays.run(name, "", "application/json", b"{}", caller)
-        _, raw = await relays.run("mine", "", "application/json", b"{}", caller)
-        await raw.aclose()
-        assert len(transport.requests) == 2
 
 
 class TestFallbacks:
@@ -235,49 +161,6 @@ class TestFallbacks:
             await relays.complete(chat, "mine", asking(), CALLER)
         assert (raised.value.status, raised.value.code) == (504, "upstream_timeout")
         assert len(transport.requests) == 4
-
-
-class TestPictures:
-    async def test_a_blind_model_refuses_them(self) -> None:
-        with pytest.raises(BadRequestError, match="can't see pictures") as caught:
-            await relay()[0].complete(chat, BLIND, asking(showing("https://a.test/1")), CALLER)
-        assert caught.value.param == "messages[0].content[1].image_url.url"
-        assert caught.value.code == "unsupported_content"
-
-    async def test_a_blind_model_does_without_those_that_its_tools_have_found(self) -> None:
-        """Otherwise an agent that has looked at one could never go on."""
-        relays, transport, web = relay(whole(HELLO))
-        result = {"role": "tool", "tool_call_id": "a", "content": showing("https://a.test/1")}
-        await relays.complete(chat, BLIND, asking("hi", messages=[{"role": "user", "content": "hi"}, result]), CALLER)
-        assert "image_url" not in str(transport.bodies[0])
-        assert web.fetched == []
-
-    async def test_another_model_may_take_over(self) -> None:
-        relays, transport, _ = relay(whole({"choices": [{"message": {"content": "a cat"}}]}), whole(HELLO))
-        seen = await relays.complete(chat, "eyes", asking(showing("https://a.test/1")), CALLER)
-        await relays.complete(chat, "eyes", asking("hi"), CALLER)
-        assert [body["model"] for body in transport.bodies] == [SEEING, BLIND]
-        assert seen.plan.context.model.default_effort == "none"
-        assert seen.body["model"] == "eyes"
-
-    async def test_each_address_is_loaded_once_and_sent_inline(self) -> None:
-        relays, transport, web = relay(whole(HELLO))
-        urls = ["https://a.test/1", "https://a.test/2", "https://a.test/1"]
-        await relays.complete(chat, SEEING, asking(showing(*urls)), CALLER)
-        parts = transport.bodies[0]["messages"][0]["content"]
-        sent = [part["image_url"]["url"] for part in parts[1:]]
-        assert len(sent) == 3
-        assert sorted(web.fetched) == ["https://a.test/1", "https://a.test/2"]
-        picture = Image.open(io.BytesIO(base64.b64decode(sent[0].removeprefix("data:image/png;base64,"))))
-        assert picture.width == Catalog.load().resolve(SEEING).quirks.picture_max_side
-
-    async def test_one_that_is_missing_ends_the_request(self) -> None:
-        relays, transport, _ = relay()
-        urls = ["https://a.test/1", "https://a.test/missing", "https://a.test/missing"]
-        with pytest.raises(BadRequestError) as caught:
-            await relays.complete(chat, SEEING, asking(showing(*urls)), CALLER)
-        assert caught.value.param == "messages[0].content[2].image_url.url"
-        assert transport.requests == []
 
 
 class TestComplete:
@@ -402,6 +285,16 @@ class TestRun:
         with pytest.raises(APIStatusError) as caught:
             await relay(failed(10000, 401))[0].run(NATIVE, "", "text/plain", b"body", STRANGER)
         assert caught.value.status == 401
+
+    async def test_a_key_may_be_for_some_models(self) -> None:
+        relays, transport, _ = relay(whole(HELLO))
+        caller = replace(CALLER, limits=Limits(models=("mine",)))
+        for name in (NATIVE, BLIND):
+            with pytest.raises(NotFoundError):
+                await relays.run(name, "", "application/json", b"{}", caller)
+        _, raw = await relays.run("mine", "", "application/json", b"{}", caller)
+        await raw.aclose()
+        assert len(transport.requests) == 1
 
 
 class TestStream:
@@ -646,7 +539,8 @@ class TestPassingOn:
         written: list[bytes] = []
         chunks: list[bytes] = []
         async with serving(cut(*pieces)) as server, Transport() as transport:
-            relays = Relay(Catalog.load(), WorkersAI(transport), PictureLoader(Web()))
+            catalog, upstream = Catalog.load(), WorkersAI(transport)
+            relays = Relay(catalog, upstream, Planning(catalog, upstream, PictureLoader(Web())))
             caller = Caller("key1", replace(ACCOUNT, base_url=server.url))
             stream = await relays.stream(chat, NATIVE, asking(stream=True, n=n, **fields), caller)
             stream.pass_on(is_ready, written.append)

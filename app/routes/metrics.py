@@ -17,7 +17,9 @@ CONVERTOR = re.compile(r":\w+(?=})")
 
 def route(metrics: Metrics) -> Route:
     async def scrape(_: Request) -> Response:
-        content, content_type = metrics.exposition()
+        from app.exposition import exposition
+
+        content, content_type = exposition(metrics)
         return Response(content, headers={"content-type": content_type})
 
     return Route("/metrics", scrape)

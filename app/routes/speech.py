@@ -21,7 +21,8 @@ from app.schemas.speech import SpeechRequest
 from app.translators.base import Plan
 from app.translators.sound_formats import CONTENT_TYPES, is_in
 from app.translators.speech import Delivery, audio_in, delta_event, done_event, speech, usage_of
-from app.upstream.incoming import Raw, loaded, unwrapped
+from app.upstream.incoming import Raw
+from app.upstream.replies import loaded, unwrapped
 from app.upstream.telling import failures_told
 from app.values import immutable
 

@@ -17,9 +17,9 @@ from app.translators import json_mode, tool_emulation, tools
 from app.translators.base import Context, Picture, Plan, Translator
 from app.translators.budget import max_tokens
 from app.translators.chat_again import again
-from app.translators.chat_reader import Reading
 from app.translators.chat_writer import ChatStream, to_completion
 from app.translators.json_mode import Wanted
+from app.translators.reading import Reading
 from app.translators.sources import asked_source
 from app.translators.thinking import COUSINS, Thinking, thinking_of
 from app.translators.tokens import estimate_tokens

@@ -21,10 +21,11 @@ from app.schemas.chat import ChatCompletionRequest
 from app.schemas.completions import CompletionRequest
 from app.translators import chat, chat_again
 from app.translators.base import Context, Plan, Translator
-from app.translators.chat_reader import ChatReader, Reading
+from app.translators.chat_reader import ChatReader
 from app.translators.chat_writer import DONE, LONGEST_PIECE, to_usage
 from app.translators.choices import ChoiceStream
 from app.translators.deltas import Delta, Refusal, Text
+from app.translators.reading import Reading
 from app.translators.token_ids import to_text
 
 RAW_SHAPES = ("prompt-or-messages", "response-text")

@@ -3,8 +3,9 @@
 from typing import Any
 
 from app.calls import Call
-from app.translators.chat_reader import ChatReader, Reading
+from app.translators.chat_reader import ChatReader
 from app.translators.deltas import Delta
+from app.translators.reading import Reading
 from app.translators.stops import StopCutter
 
 

@@ -27,7 +27,8 @@ from app.schemas.moderations import (
     ModerationResult,
 )
 from app.translators.base import Context, Plan, Translator
-from app.translators.chat_reader import ChatReader, Reading
+from app.translators.chat_reader import ChatReader
+from app.translators.reading import Reading
 from app.translators.tokens import estimate_tokens
 from app.translators.tools import Offer
 

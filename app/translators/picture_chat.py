@@ -16,7 +16,7 @@ from app.errors import BadRequestError
 from app.schemas.chat import ChatCompletionRequest, Message
 from app.schemas.images import ImageEditRequest, ImageOptions, ImageRequest
 from app.translators.base import Plan
-from app.translators.chat_reader import Reading
+from app.translators.reading import Reading
 from app.translators.tokens import estimate_tokens
 from app.translators.tools import Offer
 

@@ -42,8 +42,10 @@ def in_order(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
 def shorten(vector: Sequence[float], dimensions: int) -> Vector:
     """The first dimensions, as a vector of length 1 again. Only for models trained to be cut (Matryoshka)."""
     cut = vector[:dimensions]
-    norm = math.hypot(*cut) or 1.0  # nothing but zeros has no direction
-    return [number / norm for number in cut]
+    largest = max(map(abs, cut), default=0.0) or 1.0  # nothing but zeros has no direction
+    scaled = [number / largest for number in cut]  # the squares of tiny numbers would lose their digits
+    norm = math.hypot(*scaled) or 1.0
+    return [number / norm for number in scaled]
 
 
 def to_base64(vector: Sequence[float]) -> str:

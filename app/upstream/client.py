@@ -5,25 +5,24 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import httpx2
-import orjson
 
-from app import __version__
 from app.calls import Account, Call, Caller, Failure, FailureKind, Origin, Reply
 from app.deadlines import Deadlines
 from app.metrics import Metrics
 from app.upstream.accounts import Accounts
 from app.upstream.addresses import addressed
-from app.upstream.charges import neurons_of, with_charge_of, without_charge
+from app.upstream.charges import with_charge_of
 from app.upstream.detour import Detour
-from app.upstream.failures import classify, classify_event, from_exception
-from app.upstream.gateway import Gateway, is_down, is_hit, is_misrouted, told
+from app.upstream.failures import classify, from_exception
+from app.upstream.gateway import Gateway, is_down, is_misrouted
 from app.upstream.gateway_options import apart
-from app.upstream.incoming import Events, Raw, failure_in, loaded, unwrapped
-from app.upstream.providers import is_provider_model, upstream_model
+from app.upstream.incoming import Events, Raw, failure_in
+from app.upstream.providers import is_provider_model
+from app.upstream.replies import body_of, origin_of, reply_in
+from app.upstream.requests import COMMON, JSON, common_to, content_of, timeouts_of
 from app.upstream.transport import Transport
 from app.upstream.wire import Request, Response, Through, Timeouts, Wire
 
@@ -31,15 +30,9 @@ logger = logging.getLogger("flarelay")
 
 T = TypeVar("T")
 
-LARGEST_REPLY = 256 * 2**20
-"""Bytes."""
-
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 20.0
 """A client can wait for longer times better than we can: it gets the failure with its Retry-After."""
-
-BINARY = (b"image/", b"audio/", b"application/octet-stream")
-"""Types of answers that are a reply as they are."""
 
 MOST_PAGES = 20
 """Of the list of models: an end, should there be none."""
@@ -51,14 +44,6 @@ Again = Callable[[Call, Reply | Failure], Call | None]
 def leave_it(_call: Call, _outcome: Reply | Failure) -> Call | None:
     return None
 
-
-JSON = "application/json"
-
-COMMON = [
-    (b"accept", b"*/*"),
-    (b"accept-encoding", b"identity"),
-    (b"user-agent", b"flarelay/" + __version__.encode()),
-]
 
 Send = Callable[[Call, Caller, Account, Gateway | None], Awaitable[T]]
 """One try."""
@@ -96,8 +81,8 @@ class WorkersAI:
         self._deadline_seconds = request_timeout_seconds
         self._max_tries = max_tries
         self._sleep = sleep
-        self._stream_timeouts = _timeouts(connect_timeout_seconds, idle_timeout_seconds)
-        self._whole_timeouts = _timeouts(connect_timeout_seconds, request_timeout_seconds)
+        self._stream_timeouts = timeouts_of(connect_timeout_seconds, idle_timeout_seconds)
+        self._whole_timeouts = timeouts_of(connect_timeout_seconds, request_timeout_seconds)
 
     def run(self, call: Call, caller: Caller, again: Again = leave_it) -> Coroutine[Any, Any, tuple[Call, Reply]]:
         """The call that was answered, and its whole reply. Raises Failure.
@@ -246,16 +231,16 @@ class WorkersAI:
     async def _run(self, call: Call, caller: Caller, account: Account, gateway: Gateway | None) -> Reply:
         with self._accounts.lease(account):
             response = await self._post(call, caller, account, gateway, self._whole_timeouts)
-            return _reply(response, await _body(response), _origin(account, response, gateway))
+            return reply_in(response, await body_of(response), origin_of(account, response, gateway))
 
     async def _open(self, call: Call, caller: Caller, account: Account, gateway: Gateway | None) -> "Events | Reply":
         if not call.stream:
             return await self._run(call, caller, account, gateway)
         with self._accounts.lease(account) as lease:
             response = await self._post(call, caller, account, gateway, self._stream_timeouts)
-            origin = _origin(account, response, gateway)
+            origin = origin_of(account, response, gateway)
             if response.status != 200 or b"json" in response.header(b"content-type").lower():
-                return _reply(response, await _body(response), origin)
+                return reply_in(response, await body_of(response), origin)
             events = Events(response, origin, lease.keep())
         try:
             await events.start()
@@ -269,21 +254,21 @@ class WorkersAI:
         with self._accounts.lease(account) as lease:
             response = await self._post(call, caller, account, gateway, timeout)
             if response.status != 200:
-                raise classify(response.status, response.named, await _body(response))
+                raise classify(response.status, response.named, await body_of(response))
             body = None
             if b"json" in response.header(b"content-type").lower():
-                body = await _body(response)
+                body = await body_of(response)
                 if failure := failure_in(body):
                     raise failure
                 lease.release()
-            answer = Raw(response, _origin(account, response, gateway), lease.keep())
+            answer = Raw(response, origin_of(account, response, gateway), lease.keep())
         answer.body = body
         return answer
 
     async def _get(self, call: Call, _caller: Caller, account: Account, _gateway: Gateway | None) -> Reply:
         address = addressed(account, call.path, None, {})
         response = await self._send(Request(address.url, (*COMMON, *address.headers), None, self._whole_timeouts))
-        return _reply(response, await _body(response), Origin(account.id))
+        return reply_in(response, await body_of(response), Origin(account.id))
 
     def _post(
         self, call: Call, caller: Caller, account: Account, gateway: Gateway | None, timeouts: Timeouts
@@ -300,9 +285,9 @@ class WorkersAI:
         )
         if address.is_detour:
             self._tell_once("Files and forms go to Cloudflare past the AI Gateway, which spoils them")
-        headers = (*_common(call.content_type), *address.headers)
+        headers = (*common_to(call.content_type), *address.headers)
         others = [(b"x-session-affinity", call.affinity.encode())] if call.affinity else ()
-        return self._send(Request(address.url, headers, _content(call, gateway), timeouts, others))
+        return self._send(Request(address.url, headers, content_of(call, gateway), timeouts, others))
 
     def _tell_once(self, text: str) -> None:
         if text not in self._told:
@@ -316,49 +301,8 @@ class WorkersAI:
             raise from_exception(failure) from failure
 
 
-@lru_cache(maxsize=64)  # forms have a boundary of their own each
-def _common(content_type: str) -> tuple[tuple[bytes, bytes], ...]:
-    return (*COMMON, (b"content-type", content_type.encode()))
-
-
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _timeouts(connect: float, read: float) -> Timeouts:
-    return {"connect": connect, "read": read, "write": read, "pool": connect}
-
-
-def _content(call: Call, gateway: Gateway | None) -> bytes:
-    body = call.body
-    if is_provider_model(call.model):
-        body = body | {"model": upstream_model(call.model, gateway)}
-    try:
-        return orjson.dumps(body) if call.content is None else call.content
-    except orjson.JSONEncodeError as failure:  # numbers of more than 64 bits, or too many levels
-        raise Failure(FailureKind.BAD_REQUEST, f"The request can't be sent: {failure}.", status=400) from failure
-
-
-def _origin(account: Account, response: Response, gateway: Gateway | None) -> Origin:
-    return Origin(account.id, told(response.headers) if gateway else ())
-
-
-def _reply(response: Response, body: bytes, origin: Origin) -> Reply:
-    """The reply in a response. Raises Failure if it is one, or nothing that can be read."""
-    if response.status != 200:
-        raise classify(response.status, response.named, body)
-    content_type = response.header(b"content-type").lower()
-    if content_type.startswith(BINARY):
-        return Reply(body, body, 0.0 if is_hit(origin.headers) else neurons_of(response), origin)
-    if b"json" not in content_type:
-        raise Failure(FailureKind.BROKEN, "Cloudflare answered in an unexpected form.", status=502)
-    value = loaded(body)
-    failure = classify_event(value)
-    if failure:
-        raise failure
-    if is_hit(origin.headers):
-        return Reply(without_charge(unwrapped(value)), body, 0.0, origin)
-    return Reply(unwrapped(value), body, neurons_of(response), origin)
 
 
 def _wait_seconds(failure: Failure, tries: int) -> float | None:
@@ -368,18 +312,3 @@ def _wait_seconds(failure: Failure, tries: int) -> float | None:
     wait = FIRST_WAIT_SECONDS * 2 ** (tries - 1) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter, not a secret
     wait = max(wait, failure.retry_after_seconds or 0)
     return wait if wait <= LONGEST_WAIT_SECONDS else None
-
-
-async def _body(response: Response) -> bytes:
-    pieces, size = [], 0
-    try:
-        async for piece in response.stream:
-            pieces.append(piece)
-            size += len(piece)
-            if size > LARGEST_REPLY:
-                raise Failure(FailureKind.BROKEN, "Cloudflare's answer is too large.", status=502)
-    except httpx2.TransportError as failure:
-        raise from_exception(failure) from failure
-    finally:
-        await response.aclose()
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

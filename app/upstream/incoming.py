@@ -1,7 +1,6 @@
 """What comes back from Cloudflare, as it comes: events in batches, or an answer in its own form."""
 
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
 
 import httpx2
 import orjson
@@ -147,18 +146,3 @@ def failure_in(event: bytes) -> Failure | None:
         return classify_event(orjson.loads(event))
     except orjson.JSONDecodeError:  # whoever reads it will find out, after the events before it
         return None
-
-
-def loaded(body: bytes) -> Any:
-    """Raises Failure."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as failure:
-        raise Failure(FailureKind.BROKEN, "Cloudflare answered with broken JSON.", status=502) from failure
-
-
-def unwrapped(value: Any) -> Any:
-    """Out of the envelopes: `result` as long as `success` or `state` stands beside it."""
-    while isinstance(value, dict) and "result" in value and ("success" in value or "state" in value):
-        value = value["result"]
-    return value

@@ -10,6 +10,7 @@ from app.catalog import Catalog
 from app.errors import BadRequestError, ModelNotFoundError
 from app.media.loader import PictureLoader
 from app.media.remote import RemoteFetcher
+from app.planning import Planning
 from app.relay import Relay
 from app.translation.charges import neurons_of
 from app.translation.engines import THOUGHTS_TOKENS, ChatModel, Engines, TranslationModel
@@ -32,8 +33,9 @@ GERMAN = Direction("en", "de")
 
 
 def relay(*outcomes: Outcome) -> tuple[Relay, Replaying]:
-    transport = Replaying(*outcomes)
-    return Relay(Catalog.load(), WorkersAI(transport, sleep=Sleeper()), PictureLoader(RemoteFetcher())), transport
+    transport, catalog = Replaying(*outcomes), Catalog.load()
+    upstream = WorkersAI(transport, sleep=Sleeper())
+    return Relay(catalog, upstream, Planning(catalog, upstream, PictureLoader(RemoteFetcher()))), transport
 
 
 def engines(default: str = M2M100, fallback: str | None = CHAT) -> Engines:

@@ -12,9 +12,10 @@ from app.catalog import Model, Quirks, Reasoning
 from app.schemas.chat import ChatCompletionRequest, Function
 from app.translators.base import Context, Plan
 from app.translators.chat import to_plan
-from app.translators.chat_reader import ChatReader, Reading
+from app.translators.chat_reader import ChatReader
 from app.translators.chat_writer import ChatStream, to_completion
 from app.translators.deltas import Delta, Refusal, Text, Thought, ToolCall
+from app.translators.reading import Reading
 from app.translators.tools import Offer
 from app.upstream.events import EventDecoder
 
@@ -41,6 +42,12 @@ WEATHER: Function = {
     "parameters": {"type": "object", "properties": {}},
 }
 TIME: Function = {"name": "get_time", "description": "", "parameters": {"type": "object", "properties": {}}}
+
+TOOLS = Offer({"get_weather": WEATHER, "get_time": TIME})
+FORCED = Offer({"get_weather": WEATHER}, "named")
+PARIS = '{"city":"Paris"}'
+DONE = "[DONE]"
+CALL = {"id": "c", "function": {"name": "get_time", "arguments": "{}"}}
 
 
 def nested(*functions: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -12,8 +12,8 @@ from app.errors import BadRequestError
 from app.translators.base import Picture, Plan, Translator
 from app.translators.budget import LEAST_ROOM, MARGIN
 from app.translators.chat import PER_PICTURE, chat
-from app.translators.chat_reader import Reading
 from app.translators.chat_writer import ChatStream
+from app.translators.reading import Reading
 from tests.translators.chats import (
     ABLE,
     CHAT,

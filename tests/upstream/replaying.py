@@ -8,13 +8,17 @@ import httpx2
 import orjson
 import pytest
 
-from app.calls import Account, Call, Caller
+from app.calls import Account, Call, Caller, Reply
+from app.upstream.client import WorkersAI
 
 ACCOUNT = Account("acc0", "token-of-acc0", "https://cloudflare.test/client/v4")
 CALLER = Caller("tester", ACCOUNT)
 MODEL = "@cf/meta/llama-3.2-3b-instruct"
 RUN = Call(MODEL, f"run/{MODEL}", {"prompt": "hi"})
 STREAM = Call(MODEL, f"run/{MODEL}", {"prompt": "hi", "stream": True}, stream=True)
+
+BASE = "https://cloudflare.test/client/v4/accounts/acc0/ai"
+OK = {"result": {"response": "hello"}, "success": True, "errors": [], "messages": []}
 
 DEADLINE_SECONDS = 20
 """Only ends a test that hangs."""
@@ -108,6 +112,15 @@ class Sleeper:
 
     async def __call__(self, seconds: float) -> None:
         self.waits.append(seconds)
+
+
+def client(*outcomes: Any, **options: Any) -> tuple[WorkersAI, Replaying, Sleeper]:
+    transport, sleeper = Replaying(*outcomes), Sleeper()
+    return WorkersAI(transport, **({"sleep": sleeper} | options)), transport, sleeper
+
+
+async def run(*outcomes: Any, call: Call = RUN, **options: Any) -> Reply:
+    return (await client(*outcomes, **options)[0].run(call, CALLER))[1]
 
 
 async def never(_: object) -> httpx2.Response:

@@ -10,10 +10,9 @@ import httpx2
 import orjson
 import pytest
 
-from app import __version__
 from app.calls import Account, Call, Caller, Failure, FailureKind, Reply
 from app.upstream.accounts import Accounts
-from app.upstream.client import LARGEST_REPLY, LONGEST_WAIT_SECONDS, MOST_PAGES, WorkersAI
+from app.upstream.client import LONGEST_WAIT_SECONDS, MOST_PAGES, WorkersAI
 from app.upstream.detour import Detour
 from app.upstream.events import LARGEST_EVENT
 from app.upstream.gateway import Gateway
@@ -21,19 +20,22 @@ from app.upstream.incoming import Events, Raw
 from app.upstream.transport import Transport
 from tests.upstream.replaying import (
     ACCOUNT,
+    BASE,
     CALLER,
     DEADLINE_SECONDS,
     MODEL,
+    OK,
     RUN,
     STREAM,
     Replaying,
-    Sleeper,
     answer,
     body_of,
     cancelled,
+    client,
     failed,
     frames,
     never,
+    run,
     streamed,
     whole,
 )
@@ -41,18 +43,7 @@ from tests.upstream.scripted import Step, ask, pause, serving, wait
 
 pytestmark = pytest.mark.anyio
 
-BASE = "https://cloudflare.test/client/v4/accounts/acc0/ai"
-OK = {"result": {"response": "hello"}, "success": True, "errors": [], "messages": []}
 BUSY = (3040, 429, "No more data centers to forward the request to")
-
-
-def client(*outcomes: Any, **options: Any) -> tuple[WorkersAI, Replaying, Sleeper]:
-    transport, sleeper = Replaying(*outcomes), Sleeper()
-    return WorkersAI(transport, **({"sleep": sleeper} | options)), transport, sleeper
-
-
-async def run(*outcomes: Any, call: Call = RUN, **options: Any) -> Reply:
-    return (await client(*outcomes, **options)[0].run(call, CALLER))[1]
 
 
 async def opened(*outcomes: Any, call: Call = STREAM, **options: Any) -> Events:
@@ -72,149 +63,6 @@ async def read(events: Events) -> list[bytes]:
     seen: list[bytes] = []
     await read_into(seen, events)
     return seen
-
-
-class TestRequest:
-    @pytest.mark.parametrize(
-        ("path", "url"),
-        [
-            (f"run/{MODEL}", f"{BASE}/run/@cf/meta/llama-3.2-3b-instruct"),
-            ("run/@hf/nousresearch/hermes-2-pro", f"{BASE}/run/@hf/nousresearch/hermes-2-pro"),
-            ("v1/chat/completions", f"{BASE}/v1/chat/completions"),
-        ],
-    )
-    async def test_a_call_is_one_post(self, path: str, url: str) -> None:
-        workers, transport, _ = client(whole(OK))
-        await workers.run(Call(MODEL, path, {"prompt": "é", "n": 1}), CALLER)
-        (request,) = transport.requests
-        assert request.method == "POST"
-        assert f"https://cloudflare.test{request.url.raw_path.decode()}" == url
-        assert request.content == '{"prompt":"é","n":1}'.encode()
-        assert dict(request.headers) == {
-            "host": "cloudflare.test",
-            "content-type": "application/json",
-            "content-length": str(len(request.content)),
-            "authorization": "Bearer token-of-acc0",
-            "accept": "*/*",
-            "accept-encoding": "identity",
-            "user-agent": f"flarelay/{__version__}",
-        }
-
-    async def test_the_affinity_is_a_header(self) -> None:
-        workers, transport, _ = client(whole(OK))
-        await workers.run(replace(RUN, affinity="abc"), CALLER)
-        assert transport.requests[0].headers["x-session-affinity"] == "abc"
-
-    async def test_the_token_is_in_the_authorization_only(self) -> None:
-        workers, transport, _ = client(whole(OK))
-        await workers.run(RUN, CALLER)
-        (request,) = transport.requests
-        headers = request.headers
-        del headers["authorization"]
-        assert ACCOUNT.token not in f"{request.url}{headers.raw}{request.content!r}"
-
-    async def test_the_limits_of_time(self) -> None:
-        options = {"connect_timeout_seconds": 1, "idle_timeout_seconds": 2, "request_timeout_seconds": 30}
-        workers, transport, _ = client(
-            whole(OK), streamed(frames({})), whole({"result": [], "success": True}), **options
-        )
-        await workers.run(RUN, CALLER)
-        await workers.open(STREAM, CALLER)
-        await workers.models(ACCOUNT)
-        whole_timeout = {"connect": 1, "read": 30, "write": 30, "pool": 1}
-        assert [request.extensions["timeout"] for request in transport.requests] == [
-            whole_timeout,
-            {"connect": 1, "read": 2, "write": 2, "pool": 1},
-            whole_timeout,
-        ]
-
-    async def test_a_body_that_is_no_json_is_refused(self) -> None:
-        workers, transport, _ = client()
-        with pytest.raises(Failure, match="64-bit") as caught:
-            await workers.run(Call(MODEL, f"run/{MODEL}", {"top_k": 2**70}), CALLER)
-        assert caught.value.kind is FailureKind.BAD_REQUEST
-        assert transport.requests == []
-
-
-class TestReply:
-    @pytest.mark.parametrize(
-        ("answered", "body"),
-        [
-            ({"result": {"response": "a"}, "success": True, "errors": [], "messages": []}, {"response": "a"}),
-            ({"state": "Completed", "result": {"choices": []}, "provider": "x"}, {"choices": []}),
-            ({"success": True, "result": {"state": "Completed", "result": {"image": "i"}}}, {"image": "i"}),
-            ({"object": "chat.completion", "choices": []}, {"object": "chat.completion", "choices": []}),
-            ({"result": {"response": "a"}}, {"result": {"response": "a"}}),
-            ({"success": True, "result": [{"label": "cat"}]}, [{"label": "cat"}]),
-            ({"success": True, "result": "text"}, "text"),
-            ({"success": True, "result": None}, None),
-            ([1], [1]),
-        ],
-        ids=["envelope", "state", "both", "openai", "bare", "list", "text", "null", "bare-list"],
-    )
-    async def test_it_comes_out_of_its_envelopes(self, answered: Any, body: Any) -> None:
-        reply = await run(whole(answered))
-        assert reply.body == body
-        assert reply.raw == orjson.dumps(answered)
-
-    async def test_it_may_come_in_pieces(self) -> None:
-        response = answer(b'{"response"', b':"\xc3', b'\xa9"}', content_type="Application/JSON; charset=utf-8")
-        assert (await run(response)).body == {"response": "é"}
-        assert body_of(response).closed.is_set()
-
-    @pytest.mark.parametrize(
-        ("headers", "neurons"),
-        [({}, None), ({"cf-ai-neurons": "1.25"}, 1.25), ({"CF-AI-Neurons": "?"}, None)],
-    )
-    async def test_its_exact_charge(self, headers: dict[str, str], neurons: float | None) -> None:
-        response = whole(OK)
-        response.headers.update(headers)
-        assert (await run(response)).neurons == neurons
-
-    @pytest.mark.parametrize(
-        ("answered", "kind"),
-        [
-            ({"success": False, "errors": [{"code": 5007, "message": "No such model"}]}, FailureKind.MODEL_NOT_FOUND),
-            ({"error": {"message": "something"}}, FailureKind.SERVER),
-            ({"error": [{"code": 2009, "message": "Unauthorized"}], "result": []}, FailureKind.AUTHENTICATION),
-            ({"state": "Failed", "error": {"code": "provider_unavailable", "message": "m"}}, FailureKind.CAPACITY),
-            (
-                {"success": True, "result": {"state": "Failed", "error": {"code": "model_not_found", "message": "m"}}},
-                FailureKind.MODEL_NOT_FOUND,
-            ),
-        ],
-        ids=["success-false", "error", "gateway", "state-failed", "nested-state-failed"],
-    )
-    @pytest.mark.parametrize("call", [RUN, STREAM], ids=["run", "stream"])
-    async def test_a_200_may_be_a_failure(self, answered: Any, kind: FailureKind, call: Call) -> None:
-        with pytest.raises(Failure) as caught:
-            await client(whole(answered), max_tries=1)[0].open(call, CALLER)
-        assert caught.value.kind is kind
-
-    @pytest.mark.parametrize(
-        ("body", "content_type"),
-        [
-            (b"<html>hello</html>", "text/html"),
-            (b'{"response":"a"}', "text/plain"),
-            (b'{"response":"a"}', None),
-            (b'{"response":', "application/json"),
-            (b"", "application/json"),
-        ],
-    )
-    async def test_what_cannot_be_read_is_broken(self, body: bytes, content_type: str | None) -> None:
-        response = answer(body, content_type=content_type)
-        with pytest.raises(Failure) as caught:
-            await run(response)
-        assert caught.value.kind is FailureKind.BROKEN
-        assert body_of(response).closed.is_set()
-
-    async def test_one_without_end_is_given_up(self) -> None:
-        mebibyte = b" " * 2**20
-        response = answer(*[mebibyte] * (LARGEST_REPLY // 2**20), b" ", b"never read")
-        with pytest.raises(Failure, match="too large") as caught:
-            await run(response)
-        assert caught.value.kind is FailureKind.BROKEN
-        assert body_of(response).closed.is_set()
 
 
 class TestStream:
@@ -594,20 +442,6 @@ class TestModels:
         with pytest.raises(Failure) as caught:
             await workers.models(ACCOUNT)
         assert (caught.value.kind, len(transport.requests)) == (FailureKind.AUTHENTICATION, 2)
-
-
-@pytest.mark.parametrize("content_type", ["image/png", "audio/mpeg", "application/octet-stream"])
-async def test_a_binary_answer_is_a_reply_as_it_is(content_type: str) -> None:
-    transport = Replaying(answer(b"\x89PNG", content_type=content_type, cf_ai_neurons="2.5"))
-    _, reply = await WorkersAI(transport).run(RUN, CALLER)
-    assert (reply.body, reply.neurons) == (b"\x89PNG", 2.5)
-
-
-async def test_a_call_may_have_bytes_in_place_of_a_body() -> None:
-    transport = Replaying(whole({"result": {}, "success": True}))
-    await WorkersAI(transport).run(replace(RUN, content=b"--x", content_type="multipart/form-data; boundary=x"), CALLER)
-    (request,) = transport.requests
-    assert (request.content, request.headers["content-type"]) == (b"--x", "multipart/form-data; boundary=x")
 
 
 REST = Gateway("gw")
