@@ -197,6 +197,19 @@ async def test_what_could_not_be_written_is_written_later(path: Path, clock: Clo
     assert [(row.key, row.calls, row.neurons) for row in rows] == [("one", 2, 12), ("other", 1, 1), ("third", 1, 5)]
 
 
+async def test_the_next_of_its_kind_has_what_failed_in_a_hurry_written(path: Path, clock: Clock) -> None:
+    async with opened(path, clock) as ledger:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            ledger.record(entry(10))
+            await ledger._writer.flush()
+            assert ledger._writer.is_idle
+        ledger.record(entry(2))
+        await until(lambda: not ledger._waiting)
+        rows = await ledger.report(since=DAY, until=DAY)
+    assert [(row.calls, row.neurons) for row in rows] == [(2, 12)]
+
+
 async def test_what_is_lost_is_told(path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         async with opened(path, clock) as ledger:
