@@ -64,8 +64,10 @@ class Exchange:
         """For who asks before there is any; several may."""
         self.response_started = False
         self.response_complete = False
-        self._head = b""
-        """Not sent yet."""
+        self._unsent = b""
+        """What waits for more, until the loop's next turn at the longest: the head, or pieces of a stream."""
+        self._is_begun = False
+        """Some of the response has been sent."""
         self._is_chunked = False
         self._has_body = True
         self._missing_bytes = 0
@@ -116,8 +118,16 @@ class Exchange:
         return not (self._flow.write_paused or self.disconnected)
 
     def write(self, piece: bytes) -> None:
-        """As `send` does with a piece of the body that is not the last."""
-        self._send_body(piece, more=True)
+        """As `send` does with a piece of the body that is not the last, but in the loop's next turn.
+
+        What many streams have to send goes out together then, and finds those awake who receive it.
+        """
+        if not self._is_chunked or self.response_complete:
+            self._send_body(piece, more=True)
+            return
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._write, b"")
+        self._unsent += b"%x\r\n%b\r\n" % (len(piece), piece)
 
     def _begin(self, status: int, headers: Fields) -> None:
         if self.response_started:
@@ -145,14 +155,14 @@ class Exchange:
             raise RuntimeError("A header of the response holds a line break")
         self.response_started = True
         self._expects_continue = False
-        self._head = head
+        self._unsent = head
         if self._is_chunked:
             asyncio.get_running_loop().call_soon(self._write, b"")  # what follows may be long in coming
         else:
             self._missing_bytes = (length or 0) if self._has_body else 0
 
     def _send_body(self, body: bytes, more: bool) -> None:
-        if self._is_chunked and more and body and not (self._head or self.response_complete):  # as in every stream
+        if self._is_chunked and more and body and not (self._unsent or self.response_complete):  # as in every stream
             self._transport.write(b"%x\r\n%b\r\n" % (len(body), body))
             return
         if not self.response_started or self.response_complete:
@@ -177,22 +187,24 @@ class Exchange:
             self._on_complete()
 
     def _write(self, body: bytes) -> None:
-        """Behind the head, if that is still here."""
-        if self._head and not self.disconnected:
-            head, self._head = self._head, b""
+        """Behind what waits for it."""
+        if self._unsent and not self.disconnected:
+            unsent, self._unsent = self._unsent, b""
+            self._is_begun = True
             if len(body) <= SMALL_BYTES:
-                body = head + body
+                body = unsent + body
             else:
-                self._transport.write(head)
+                self._transport.write(unsent)
         if body:
             self._transport.write(body)
 
     def _break_off(self) -> None:
         logger.error("The application left a response unfinished")
-        if self.response_started and not self._head:
+        if self._is_begun:
+            self._write(b"")
             self._transport.close()
             return
-        self.response_started, self._head = False, b""
+        self.response_started, self._unsent = False, b""
         self.keep_alive = False
         failure = b"Internal Server Error"
         self._begin(500, [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(failure))])

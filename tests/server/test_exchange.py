@@ -25,6 +25,7 @@ from tests.server.wires import (
     replying,
     request,
     settled,
+    until,
     whole,
 )
 from tests.serving import body
@@ -95,6 +96,43 @@ async def test_head_of_a_stream_does_not_wait_for_what_is_not_ready() -> None:
 
     connection = Connection(app)
     assert await connection.send(request()) == CHUNKED_HEAD
+
+
+async def test_what_is_written_in_one_turn_goes_out_together_in_the_next() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange: Exchange = scope[KEY]
+        await send(head())
+        await asyncio.sleep(0.001)
+        exchange.write(b"one")
+        exchange.write(b"two")
+        await asyncio.sleep(0.001)
+        exchange.write(b"three")
+        await send(body(b"four", more=True))
+        exchange.write(b"five")
+        await send(body(b"six"))
+
+    connection = Connection(app)
+    await connection.send(request())
+    await until(lambda: connection.received.endswith(b"0\r\n\r\n"))
+    assert connection.wire.writes == [
+        CHUNKED_HEAD,
+        b"3\r\none\r\n3\r\ntwo\r\n",
+        b"5\r\nthree\r\n4\r\nfour\r\n",
+        b"4\r\nfive\r\n3\r\nsix\r\n0\r\n\r\n",
+    ]
+
+
+async def test_what_was_written_before_a_fault_is_sent_and_nothing_looks_whole() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(head())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        scope[KEY].write(b"one")
+        raise ValueError("ours")
+
+    connection = Connection(app)
+    assert await connection.send(request()) == CHUNKED_HEAD + b"3\r\none\r\n"
+    assert connection.wire.is_closing()
 
 
 async def test_head_is_not_sent_to_who_has_left_before_it() -> None:
