@@ -122,6 +122,17 @@ async def test_what_is_written_in_one_turn_goes_out_together_in_the_next() -> No
     ]
 
 
+async def test_what_is_written_of_a_known_length_goes_out_at_once() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(head(length=6))
+        scope[KEY].write(b"abc")
+        await send(body(b"def"))
+
+    connection = Connection(app)
+    assert await connection.send(request()) == answer(b"abcdef")
+    assert [piece[-3:] for piece in connection.wire.writes] == [b"abc", b"def"]
+
+
 async def test_what_was_written_before_a_fault_is_sent_and_nothing_looks_whole() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send(head())
