@@ -10,16 +10,14 @@ Where this differs from OpenAI: the type of a refusal is always `rate_limit_erro
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
-from typing import Protocol
 
 from app.calls import UNLIMITED, Caller
 from app.errors import RateLimitError
 from app.stores.ledger import DAY_SECONDS, Ledger
+from app.tallies import MINUTE_SECONDS, Others, SharedTally, Tally
 
-MINUTE_SECONDS = 60.0
 ROUNDING = 1e-6
 """Of requests, that are counted down by the clock."""
 LARGEST_SHARE = 0.02
@@ -33,105 +31,6 @@ REMAINING = b"x-flarelay-remaining-neurons"
 Headers = list[tuple[bytes, bytes]]
 
 
-@dataclass(slots=True, eq=False)
-class _Tally:
-    """What a key, or the server, has in use."""
-
-    drawn: float = 0.0
-    """Requests out of the bucket, which holds those of a minute and fills evenly."""
-    drawn_at: float = 0.0
-    running: int = 0
-    set_aside: float = 0.0
-    """Neurons that the running requests are expected to cost."""
-
-    def settle(self, now: float, limit: int) -> float:
-        """Requests that are out of the bucket now, and not back yet. In a clock that is set back no time passes."""
-        back = max(now - self.drawn_at, 0.0) * limit / MINUTE_SECONDS
-        self.drawn, self.drawn_at = min(max(self.drawn - back, 0.0), limit), now
-        return self.drawn
-
-    def draw(self) -> None:
-        """One request, out of the bucket as it was settled."""
-        self.drawn += 1
-
-    def begin(self, share: float) -> None:
-        self.running += 1
-        self.set_aside += share
-
-    def end(self, share: float) -> None:
-        self.running -= 1
-        self.set_aside = self.set_aside - share if self.running else 0.0
-
-    def running_everywhere(self) -> int:
-        return self.running
-
-
-class Count(Protocol):
-    """A bucket, as another worker has left it."""
-
-    @property
-    def drawn(self) -> float: ...
-
-    @property
-    def drawn_at(self) -> float: ...
-
-
-class Others(Protocol):
-    """The other workers of the server."""
-
-    @property
-    def now(self) -> Callable[[], float]:
-        """Seconds, by a clock that is the same in all of them."""
-
-    def latest(self, name: str) -> Count:
-        """The bucket of a key, as of its last request in another worker."""
-
-    def running(self, name: str) -> int:
-        """The key's requests in other workers."""
-
-    def write(self, name: str, drawn: float, drawn_at: float, running: int) -> None:
-        """For the others to know."""
-
-
-class _SharedTally(_Tally):
-    """What a key has in use in all workers. `drawn` and `drawn_at` are those of its last request here."""
-
-    __slots__ = ("_left", "_name", "_others")
-
-    def __init__(self, name: str, others: Others) -> None:
-        super().__init__()
-        self._name = name
-        self._others = others
-        self._left = (0.0, 0.0)
-        """The bucket now, and the time of that."""
-
-    def settle(self, _now: float, limit: int) -> float:
-        now, latest = self._others.now(), self._others.latest(self._name)
-        drawn, drawn_at = max((self.drawn_at, self.drawn), (latest.drawn_at, latest.drawn))[::-1]
-        back = max(now - drawn_at, 0.0) * limit / MINUTE_SECONDS
-        self._left = min(max(drawn - back, 0.0), limit), now
-        return self._left[0]
-
-    def draw(self) -> None:
-        drawn, self.drawn_at = self._left
-        self.drawn = drawn + 1
-        self._write()
-
-    def begin(self, share: float) -> None:
-        super().begin(share)
-        self._write()
-
-    def end(self, share: float) -> None:
-        super().end(share)
-        self._write()
-
-    def running_everywhere(self) -> int:
-        return self.running + self._others.running(self._name)
-
-    def _write(self) -> None:
-        self._others.write(self._name, self.drawn, self.drawn_at, self.running)
-
-
 class Admission:
     """The leave of one request. Whoever has it gives it back, once the request is done and recorded in the ledger.
 
@@ -140,7 +39,7 @@ class Admission:
 
     __slots__ = ("_held", "_limiter", "left", "neurons")
 
-    def __init__(self, limiter: "Limiter", held: tuple[tuple[_Tally, float], ...], left: float | None = None) -> None:
+    def __init__(self, limiter: "Limiter", held: tuple[tuple[Tally, float], ...], left: float | None = None) -> None:
         self.neurons: float | None = None
         """What the request has cost, for whoever knows to set: later ones are expected to cost the like."""
         self.left = left
@@ -190,8 +89,8 @@ class Limiter:
         self._now = now
         self._expected: float | None = None
         """Neurons that a request costs on average; its model is not known yet when it is let in."""
-        self._server = _Tally()
-        self._keys: dict[str, _Tally] = {}
+        self._server = Tally()
+        self._keys: dict[str, Tally] = {}
 
     def admit(self, caller: Caller) -> Admission:
         """Let a request begin. A refusal costs nothing: it counts as no request. Raises RateLimitError."""
@@ -199,7 +98,7 @@ class Limiter:
         if caller.limits is UNLIMITED:  # as most are
             return Admission(self, ()) if budget is None else self._admit_plain(budget)
         share = 0.0 if budget is None else self._share(self._spent(), budget, self._server, "server")
-        held: tuple[tuple[_Tally, float], ...] = (self._admit_key(caller),)
+        held: tuple[tuple[Tally, float], ...] = (self._admit_key(caller),)
         if budget is not None:
             self._server.begin(share)
             held = (*held, (self._server, share))
@@ -211,7 +110,8 @@ class Limiter:
         share = self._share(spent, budget, server, "server")
         server.running += 1
         server.set_aside += share
-        return Admission(self, ((server, share),), budget - spent)
+        left = 0.0 if self._is_spent() else budget - spent
+        return Admission(self, ((server, share),), left)
 
     def learn(self, neurons: float) -> None:
         """What a request has cost."""
@@ -249,7 +149,7 @@ class Limiter:
             headers.append(_remaining(remaining_neurons))
         return headers
 
-    def _admit_key(self, caller: Caller) -> tuple[_Tally, float]:
+    def _admit_key(self, caller: Caller) -> tuple[Tally, float]:
         """Begins the request: other workers have to see it before it is seen whether there are too many."""
         limits, tally = caller.limits, self._tally(caller.name)
         share = 0.0
@@ -267,7 +167,7 @@ class Limiter:
             raise
         return tally, share
 
-    def _draw(self, tally: _Tally, limit: int) -> None:
+    def _draw(self, tally: Tally, limit: int) -> None:
         """Take one request out of the bucket."""
         missing = tally.settle(self._now(), limit) + 1 - limit
         if missing > ROUNDING:
@@ -279,7 +179,7 @@ class Limiter:
             )
         tally.draw()
 
-    def _share(self, spent: float, limit: float, tally: _Tally, whose: str) -> float:
+    def _share(self, spent: float, limit: float, tally: Tally, whose: str) -> float:
         """The neurons to set aside for a request, if as many are left."""
         share = min(self._expected or 0.0, limit * LARGEST_SHARE)
         if spent < limit and spent + tally.set_aside + share <= limit:
@@ -309,14 +209,14 @@ class Limiter:
             total += spent.get(account, 0.0)
         return total
 
-    def _tally(self, name: str) -> _Tally:
+    def _tally(self, name: str) -> Tally:
         tally = self._keys.get(name)
         if tally is None:
-            tally = self._keys[name] = _SharedTally(name, self._others) if self._others else _Tally()
+            tally = self._keys[name] = SharedTally(name, self._others) if self._others else Tally()
         return tally
 
 
-def _check_running(tally: _Tally, limit: int) -> None:
+def _check_running(tally: Tally, limit: int) -> None:
     if tally.running_everywhere() > limit:
         raise RateLimitError(
             f"Rate limit reached for this key on concurrent requests: Limit {limit}. "

@@ -247,6 +247,12 @@ async def test_who_brings_an_account_has_no_budget(server: Limiter, ledger: Ledg
     refused(server, caller("two", THEIRS, neurons_per_day=5))
 
 
+async def test_when_cloudflare_says_that_nothing_is_left_nothing_is(ledger: Ledger, clock: Clock) -> None:
+    limiter = Limiter(ledger, budget=100, accounts=["first"], is_spent=lambda: True, now=clock)
+    assert limiter.admit(caller()).left == 0  # what is kept of former answers is still to be had
+    assert headers(limiter, caller()) == {"x-flarelay-remaining-neurons": "0"}
+
+
 async def test_a_budget_of_nothing_lets_nobody_in(ledger: Ledger, clock: Clock) -> None:
     refused(Limiter(ledger, budget=0, accounts=["first"], now=clock), caller())
 
