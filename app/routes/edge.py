@@ -111,7 +111,7 @@ def _request_id(headers: Headers) -> str:
 
 
 def without_key(path: str) -> str:
-    return KEY_IN_PATH.sub(HIDDEN, path) if path.endswith(KEYED) else path
+    return KEY_IN_PATH.sub(HIDDEN, path) if path.rstrip().endswith(KEYED) else path
 
 
 def plain_path(path: str) -> str:

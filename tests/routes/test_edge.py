@@ -172,6 +172,7 @@ def test_a_quiet_log_has_no_line(caplog: pytest.LogCaptureFixture) -> None:
         ("/v1/translate", "/v1/translate"),
         ("/v2/translate", "/v2/translate"),
         ("/my-key/translate", "/{token}/translate"),
+        ("/my-key/translate\n", "/{token}/translate\n"),
         ("/t/my-key/translate", "/t/{token}/translate"),
         ("/t/t/translate", "/t/{token}/translate"),
         ("/my-key/v2/translate", "/{token}/v2/translate"),
