@@ -34,11 +34,12 @@ class Deadlines:
     def _check(self) -> None:
         self._timer = None
         now = asyncio.get_running_loop().time()
-        for deadline in self._running:
-            if not deadline.is_over and deadline.when <= now:
+        for deadline in sorted(self._running, key=lambda each: each.when):
+            if deadline.when > now:
+                self._check_at(deadline.when)
+                return
+            if not deadline.is_over:
                 deadline.strike()
-        if left := [deadline.when for deadline in self._running if not deadline.is_over]:
-            self._check_at(min(left))
 
 
 class Deadline:
