@@ -21,6 +21,8 @@ LAST_CHUNK = b"0\r\n\r\n"
 BODILESS = (204, 304)
 PHRASES: dict[int, str] = {status.value: status.phrase for status in HTTPStatus}
 STATUS_LINES = {status: f"HTTP/1.1 {status} {PHRASES.get(status, '')}\r\n".encode() for status in range(200, 600)}
+CONTROLS = bytes({*range(32), 127} - set(b"\t\r\n"))
+"""Characters that no header may have, beside the ends of lines, which are counted."""
 SMALL_BYTES = 64 * 1024
 """Bodies up to this size are copied to stand behind their head; larger ones follow it."""
 
@@ -151,8 +153,8 @@ class Exchange:
             lines.append(b"transfer-encoding: chunked\r\n")
         lines.append(b"\r\n")
         head = b"".join(lines)
-        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
-            raise RuntimeError("A header of the response holds a line break")
+        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or head != head.translate(None, CONTROLS):
+            raise RuntimeError("A header of the response holds a control character")
         self.response_started = True
         self._expects_continue = False
         self._unsent = head

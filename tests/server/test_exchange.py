@@ -578,7 +578,9 @@ async def test_what_went_wrong_does_not_look_whole(messages: list[Message], rece
     assert connection.wire.is_closing()
 
 
-@pytest.mark.parametrize("evil", [b"a\r\nb: c", b"a\rb", b"a\nb", b"a\0b", b"\r", b"\n", b"\r\n\r\n"])
+@pytest.mark.parametrize(
+    "evil", [b"a\r\nb: c", b"a\rb", b"a\nb", b"a\0b", b"\r", b"\n", b"\r\n\r\n", b"\x01", b"\x1b[0m", b"\x7f"]
+)
 @pytest.mark.parametrize("length", [None, 3])
 async def test_line_break_in_a_header_does_not_leave_us(evil: bytes, length: int | None) -> None:
     for header in ((b"x-value", evil), (evil, b"value")):
