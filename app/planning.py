@@ -103,10 +103,12 @@ class Planning:
         """Addresses -> data URIs that the model takes. An address that comes up several times is loaded once."""
         if not (pictures and model.can("vision")):
             return {}
-        params = {picture.url: picture.param for picture in reversed(pictures)}
+        params: dict[str, str] = {}
+        for picture in pictures:
+            params.setdefault(picture.url, picture.param)
         if len(params) > MOST_PICTURES:
             message = f"A request can have {MOST_PICTURES} different pictures."
-            raise BadRequestError(message, param=pictures[MOST_PICTURES].param, code="too_many_pictures")
+            raise BadRequestError(message, param=list(params.values())[MOST_PICTURES], code="too_many_pictures")
         side = model.quirks.picture_max_side
         loads = [self._pictures.load(url, max_side=side, param=param) for url, param in params.items()]
         return dict(zip(params, await together(loads), strict=True))

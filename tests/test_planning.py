@@ -164,6 +164,9 @@ class TestPictures:
         assert caught.value.code == "too_many_pictures"
         assert caught.value.param == f"messages[0].content[{MOST_PICTURES + 1}].image_url.url"
         assert web.fetched == []
+        with pytest.raises(BadRequestError) as caught:
+            await relays.complete(chat, SEEING, asking(showing(urls[0], *urls)), CALLER)
+        assert caught.value.param == f"messages[0].content[{MOST_PICTURES + 2}].image_url.url"
         await relays.complete(chat, SEEING, asking(showing(*urls[:-1], urls[0])), CALLER)
         assert sorted(web.fetched) == sorted(urls[:-1])
 
