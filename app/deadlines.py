@@ -1,26 +1,35 @@
 """Deadlines: asyncio's `timeout_at` for times that are hardly ever reached, of which all share one timer.
 
-A timer of its own for each request would cost more than trying the request does.
+A timer of its own for each request would cost more than trying the request does. So would asking for the running loop
+again and again: up to Python 3.11 that is a system call.
 """
 
 import asyncio
+import time
 from types import TracebackType
+
+now = time.monotonic
+"""The clock of deadlines, in seconds."""
 
 
 class Deadlines:
     """Those of one event loop."""
 
     def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._running: dict[Deadline, None] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._checks_at = 0.0
 
     def at(self, when: float) -> "Deadline":
-        """For a `with` around what has to end by `when`, in the loop's time. Raises TimeoutError if it does not."""
-        return Deadline(self, when)
+        """For a `with` around what has to end by `when`, as `now` tells it. Raises TimeoutError if it does not."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return Deadline(self, self._loop, when)
 
     def begin(self, deadline: "Deadline") -> None:
         self._running[deadline] = None
-        if self._timer is None or deadline.when < self._timer.when():
+        if self._timer is None or deadline.when < self._checks_at:
             self._check_at(deadline.when)
 
     def end(self, deadline: "Deadline") -> None:
@@ -29,13 +38,15 @@ class Deadlines:
     def _check_at(self, when: float) -> None:
         if self._timer:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(when, self._check)
+        assert self._loop  # noqa: S101 - there is a deadline
+        self._checks_at = when
+        self._timer = self._loop.call_later(max(when - now(), 0), self._check)
 
     def _check(self) -> None:
         self._timer = None
-        now = asyncio.get_running_loop().time()
+        latest = now()
         for deadline in sorted(self._running, key=lambda each: each.when):
-            if deadline.when > now:
+            if deadline.when > latest:
                 self._check_at(deadline.when)
                 return
             if not deadline.is_over:
@@ -45,10 +56,11 @@ class Deadlines:
 class Deadline:
     """Cancels the task that is inside when its time has come, and turns that into TimeoutError."""
 
-    __slots__ = ("_cancelling", "_deadlines", "_task", "is_over", "when")
+    __slots__ = ("_cancelling", "_deadlines", "_loop", "_task", "is_over", "when")
 
-    def __init__(self, deadlines: Deadlines, when: float) -> None:
+    def __init__(self, deadlines: Deadlines, loop: asyncio.AbstractEventLoop, when: float) -> None:
         self._deadlines = deadlines
+        self._loop = loop
         self.when = when
         self.is_over = False
 
@@ -58,7 +70,7 @@ class Deadline:
         self._task.cancel()
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         assert task  # noqa: S101 - what is to be cancelled runs in one
         self._task = task
         self._cancelling = task.cancelling()

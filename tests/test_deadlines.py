@@ -4,13 +4,9 @@ import asyncio
 
 import pytest
 
-from app.deadlines import Deadlines
+from app.deadlines import Deadlines, now
 
 pytestmark = pytest.mark.anyio
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def forever() -> None:

@@ -50,16 +50,17 @@ class client_watched:  # noqa: N801 - a context manager: an async generator woul
         self._has_left = False
 
     async def __aenter__(self) -> None:
-        loop = asyncio.get_running_loop()
+        exchange = self._exchange
+        loop = asyncio.get_running_loop() if exchange is None else exchange.loop
         task = asyncio.current_task(loop)
         assert task  # noqa: S101 - what is to be cancelled runs in one
         self._task = task
-        if self._exchange is None:
+        if exchange is None:
             self._timer = loop.call_later(WATCHED_AFTER_SECONDS, self._begin)
-        elif self._exchange.disconnected:
+        elif exchange.disconnected:
             raise ClientLeft
         else:
-            self._exchange.on_left = self._leave
+            exchange.on_left = self._leave
 
     async def __aexit__(
         self, kind: type[BaseException] | None, _failure: BaseException | None, _trace: TracebackType | None

@@ -21,8 +21,8 @@ LAST_CHUNK = b"0\r\n\r\n"
 BODILESS = (204, 304)
 PHRASES: dict[int, str] = {status.value: status.phrase for status in HTTPStatus}
 STATUS_LINES = {status: f"HTTP/1.1 {status} {PHRASES.get(status, '')}\r\n".encode() for status in range(200, 600)}
-CONTROLS = bytes({*range(32), 127} - set(b"\t\r\n"))
-"""Characters that no header may have, beside the ends of lines, which are counted."""
+CONTROLS = bytes({*range(32), 127} - {ord("\t")})
+"""Characters that no header may have; the head has them at the end of each line."""
 SMALL_BYTES = 64 * 1024
 """Bodies up to this size are copied to stand behind their head; larger ones follow it."""
 
@@ -38,6 +38,7 @@ class Exchange:
     def __init__(
         self,
         method: str,
+        loop: asyncio.AbstractEventLoop,
         transport: asyncio.Transport,
         flow: FlowControl,
         headers: Fields,
@@ -48,6 +49,7 @@ class Exchange:
     ) -> None:
         """`headers` come first in every response. `on_complete` is called when all of it is written."""
         self._method = method
+        self.loop = loop
         self._transport = transport
         self._flow = flow
         self._headers = headers
@@ -128,40 +130,34 @@ class Exchange:
             self._send_body(piece, more=True)
             return
         if not self._unsent:
-            asyncio.get_running_loop().call_soon(self._write, b"")
+            self.loop.call_soon(self._write, b"")
         self._unsent += b"%x\r\n%b\r\n" % (len(piece), piece)
 
     def _begin(self, status: int, headers: Fields) -> None:
         if self.response_started:
             raise RuntimeError("The response has begun already")
-        lines = [STATUS_LINES[status]]
-        length = None
-        is_last = False
-        for name, value in (*self._headers, *headers):
-            lines.append(b"%b: %b\r\n" % (name, value))
-            if name == b"content-length":
-                length = int(value)
-            elif name == b"connection":
-                is_last = value.lower() == b"close"
-        if is_last:
+        fields = [*self._headers, *headers]
+        named = dict(fields)
+        length = named.get(b"content-length")
+        if b"connection" in named and named[b"connection"].lower() == b"close":
             self.keep_alive = False
         elif not self.keep_alive:
-            lines.append(b"connection: close\r\n")
+            fields.append((b"connection", b"close"))
         self._has_body = self._method != "HEAD" and status not in BODILESS
         self._is_chunked = length is None and self._has_body
         if self._is_chunked:
-            lines.append(b"transfer-encoding: chunked\r\n")
-        lines.append(b"\r\n")
+            fields.append((b"transfer-encoding", b"chunked"))
+        lines = [STATUS_LINES[status], *[b"%b: %b\r\n" % (name, value) for name, value in fields], b"\r\n"]
         head = b"".join(lines)
-        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or head != head.translate(None, CONTROLS):
+        if len(head) - len(head.translate(None, CONTROLS)) != 2 * len(lines):
             raise RuntimeError("A header of the response holds a control character")
         self.response_started = True
         self._expects_continue = False
         self._unsent = head
         if self._is_chunked:
-            asyncio.get_running_loop().call_soon(self._write, b"")  # what follows may be long in coming
+            self.loop.call_soon(self._write, b"")  # what follows may be long in coming
         else:
-            self._missing_bytes = (length or 0) if self._has_body else 0
+            self._missing_bytes = int(length) if length and self._has_body else 0
 
     def _send_body(self, body: bytes, more: bool) -> None:
         if self._is_chunked and more and body and not (self._unsent or self.response_complete):  # as in every stream

@@ -95,6 +95,7 @@ class Protocol(HttpToolsProtocol):
         self.headers = []  # for trailers, which are not to pass for headers
         exchange = self.cycle = Exchange(
             method,
+            self.loop,
             self.transport,
             self.flow,
             self.server_state.default_headers,

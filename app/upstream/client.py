@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import httpx2
 
 from app.calls import Account, Call, Caller, Failure, FailureKind, Origin, Reply
-from app.deadlines import Deadlines
+from app.deadlines import Deadlines, now
 from app.metrics import Metrics
 from app.upstream.accounts import Accounts
 from app.upstream.addresses import addressed
@@ -146,7 +146,6 @@ class WorkersAI:
         accounts, tries = caller.accounts, 1
         tried: set[str] = set()
         failure: Failure | None = None
-        now = asyncio.get_running_loop().time
         try:
             with self._deadlines.at(deadline):
                 while True:
@@ -178,7 +177,7 @@ class WorkersAI:
             raise Failure(FailureKind.TIMEOUT, "Cloudflare did not answer in time.", status=504) from late
 
     def _deadline(self) -> float:
-        return _now() + self._deadline_seconds
+        return now() + self._deadline_seconds
 
     def _routed(self, send: Send[T], call: Call, caller: Caller, account: Account) -> Awaitable[T]:
         """Through the gateway, if there is one."""
@@ -299,10 +298,6 @@ class WorkersAI:
             return await self._wire.send(request)
         except httpx2.TransportError as failure:
             raise from_exception(failure) from failure
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _wait_seconds(failure: Failure, tries: int) -> float | None:

@@ -33,6 +33,7 @@ async def test_a_client_that_leaves_ends_what_runs_for_it() -> None:
 class Gone:
     """An exchange whose client has left."""
 
+    loop = None
     disconnected = True
     on_left = None
 
