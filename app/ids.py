@@ -6,4 +6,4 @@ _random = Random()  # noqa: S311 - seeded by the system, and a tenth of the pric
 
 
 def new_id() -> str:
-    return f"{_random.getrandbits(96):024x}"
+    return _random.randbytes(12).hex()

@@ -39,18 +39,18 @@ class Admission:
 
     __slots__ = ("_held", "_limiter", "left", "neurons")
 
-    def __init__(self, limiter: "Limiter", held: tuple[tuple[Tally, float], ...], left: float | None = None) -> None:
-        self.neurons: float | None = None
-        """What the request has cost, for whoever knows to set: later ones are expected to cost the like."""
-        self.left = left
-        """Neurons, as the request began, if its key has no limits: then there is no more to tell of them."""
+    def __init__(self, limiter: "Limiter", held: tuple[Tally, ...], left: float | None = None) -> None:
         self._limiter = limiter
         self._held = held
+        self.left = left
+        """Neurons, as the request began, if its key has no limits: then there is no more to tell of them."""
+        self.neurons: float | None = None
+        """What the request has cost, for whoever knows to set: later ones are expected to cost the like."""
 
     def release(self) -> None:
         held, self._held = self._held, ()
-        for tally, share in held:
-            tally.end(share)
+        for tally in held:
+            tally.end()
         if held and self.neurons is not None and math.isfinite(self.neurons):
             self._limiter.learn(self.neurons)
 
@@ -87,8 +87,10 @@ class Limiter:
         self._others = others
         self._is_spent = is_spent
         self._now = now
-        self._expected: float | None = None
-        """Neurons that a request costs on average; its model is not known yet when it is let in."""
+        self._expected = 0.0
+        """Neurons that a request costs on average; its model is not known yet when it is let in. So many are set aside
+        for each that runs.
+        """
         self._server = Tally()
         self._keys: dict[str, Tally] = {}
 
@@ -97,26 +99,26 @@ class Limiter:
         budget = self._budget if caller.account.is_ours else None
         if caller.limits is UNLIMITED:  # as most are
             return Admission(self, ()) if budget is None else self._admit_plain(budget)
-        share = 0.0 if budget is None else self._share(self._spent(), budget, self._server, "server")
-        held: tuple[tuple[Tally, float], ...] = (self._admit_key(caller),)
         if budget is not None:
-            self._server.begin(share)
-            held = (*held, (self._server, share))
-        return Admission(self, held)
+            self._check_neurons(self._spent(), budget, self._server, "server")
+        tally = self._admit_key(caller)
+        if budget is None:
+            return Admission(self, (tally,))
+        self._server.begin()
+        return Admission(self, (tally, self._server))
 
     def _admit_plain(self, budget: float) -> Admission:
         """Within the server's budget alone."""
         spent, server = self._spent(), self._server
-        share = self._share(spent, budget, server, "server")
+        if spent + (server.running + 1) * self._expected >= budget:
+            self._check_neurons(spent, budget, server, "server")
         server.running += 1
-        server.set_aside += share
-        left = 0.0 if self._is_spent() else budget - spent
-        return Admission(self, ((server, share),), left)
+        return Admission(self, (server,), 0.0 if self._is_spent() else budget - spent)
 
     def learn(self, neurons: float) -> None:
         """What a request has cost."""
         former = self._expected
-        self._expected = neurons if former is None else former + (neurons - former) * NEWEST_WEIGHT
+        self._expected = former + (neurons - former) * NEWEST_WEIGHT if former else neurons
 
     def remaining_neurons(self, caller: Caller) -> float | None:
         """What the caller can spend until 00:00 UTC: the least of the key's and the server's. None: no limit."""
@@ -149,23 +151,21 @@ class Limiter:
             headers.append(_remaining(remaining_neurons))
         return headers
 
-    def _admit_key(self, caller: Caller) -> tuple[Tally, float]:
+    def _admit_key(self, caller: Caller) -> Tally:
         """Begins the request: other workers have to see it before it is seen whether there are too many."""
         limits, tally = caller.limits, self._tally(caller.name)
-        share = 0.0
         if limits.neurons_per_day is not None:
-            spent = self._ledger.spent_today(caller.name)
-            share = self._share(spent, limits.neurons_per_day, tally, "key")
-        tally.begin(share)
+            self._check_neurons(self._ledger.spent_today(caller.name), limits.neurons_per_day, tally, "key")
+        tally.begin()
         try:
             if limits.concurrent_requests is not None:
                 _check_running(tally, limits.concurrent_requests)
             if limits.requests_per_minute is not None:  # the last: it changes something
                 self._draw(tally, limits.requests_per_minute)
         except RateLimitError:
-            tally.end(share)
+            tally.end()
             raise
-        return tally, share
+        return tally
 
     def _draw(self, tally: Tally, limit: int) -> None:
         """Take one request out of the bucket."""
@@ -179,11 +179,11 @@ class Limiter:
             )
         tally.draw()
 
-    def _share(self, spent: float, limit: float, tally: Tally, whose: str) -> float:
-        """The neurons to set aside for a request, if as many are left."""
-        share = min(self._expected or 0.0, limit * LARGEST_SHARE)
-        if spent < limit and spent + tally.set_aside + share <= limit:
-            return share
+    def _check_neurons(self, spent: float, limit: float, tally: Tally, whose: str) -> None:
+        """Whether so many are left as one more request may cost, beside those that run."""
+        share = min(self._expected, limit * LARGEST_SHARE)
+        if spent < limit and spent + (tally.running + 1) * share <= limit:
+            return
         if spent >= limit or spent + share > limit:
             raise RateLimitError(
                 f"This {whose} has used up its allowance of {limit:,.10g} neurons a day. "
@@ -204,10 +204,9 @@ class Limiter:
     def _spent(self) -> float:
         """Neurons, of the server's own accounts."""
         spent = self._ledger.sums().accounts
-        total = 0.0
-        for account in self._accounts:
-            total += spent.get(account, 0.0)
-        return total
+        if len(self._accounts) == 1:
+            return spent.get(self._accounts[0], 0.0)
+        return sum(spent.get(account, 0.0) for account in self._accounts)
 
     def _tally(self, name: str) -> Tally:
         tally = self._keys.get(name)

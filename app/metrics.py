@@ -14,6 +14,8 @@ from typing import Any
 
 import orjson
 
+from app.calls import Usage
+
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Upper bounds of the buckets, themselves included: from a cache's answer to a long text's."""
 
@@ -123,13 +125,10 @@ class Metrics:
         status: int,
         seconds: float,
         first_byte_seconds: float | None,
-        model: str | None,
+        *,
         is_stream: bool,
-        prompt_tokens: int,
-        completion_tokens: int,
-        cached_tokens: int,
-        neurons: float | None,
-        audio_seconds: float,
+        model: str | None = None,
+        usage: Usage | None = None,
     ) -> None:
         """Count a request that has ended.
 
@@ -138,20 +137,24 @@ class Metrics:
         """
         counts = self.routes.get(route) or self.routes[_bounded(route, self.routes, MOST_ROUTES)]
         counts.statuses[status] = counts.statuses.get(status, 0) + 1
-        counts.streams += is_stream
+        if is_stream:
+            counts.streams += 1
         whole, first = counts.seconds, counts.first_byte  # `observe` written out, as at each request
         whole.counts[bisect_left(SECONDS, seconds)] += 1
         whole.sum += seconds
         if first_byte_seconds is not None:
             first.counts[bisect_left(SECONDS, first_byte_seconds)] += 1
             first.sum += first_byte_seconds
-        if model is not None and (prompt_tokens or completion_tokens or neurons or audio_seconds):
+        if model is not None and usage is not None and _is_any(usage):
             consumed = self.models.get(model) or self.models[_bounded(model, self.models, MOST_MODELS)]
-            consumed.prompt += prompt_tokens
-            consumed.completion += completion_tokens
-            consumed.cached += cached_tokens
-            consumed.neurons += neurons or 0.0
-            consumed.audio_seconds += audio_seconds
+            consumed.prompt += usage.prompt_tokens
+            consumed.completion += usage.completion_tokens
+            if usage.cached_tokens:
+                consumed.cached += usage.cached_tokens
+            if usage.neurons:
+                consumed.neurons += usage.neurons
+            if usage.audio_seconds:
+                consumed.audio_seconds += usage.audio_seconds
 
     def upstream_call(self, seconds: float) -> None:
         """Count a try of a call, up to its answer or the first byte of its stream."""
@@ -229,6 +232,10 @@ def _pattern(template: str) -> re.Pattern[str]:
     if literals[0].startswith("/v1/"):
         literals[0] = f"(?:/v1)?{literals[0].removeprefix('/v1')}"
     return re.compile(".+".join(literals), re.DOTALL)
+
+
+def _is_any(usage: Usage) -> bool:
+    return bool(usage.prompt_tokens or usage.completion_tokens or usage.neurons or usage.audio_seconds)
 
 
 def _bounded(name: str, names: Collection[str], most: int) -> str:

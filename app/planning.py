@@ -60,30 +60,24 @@ class Planning:
         """The plan, once all files of the request are read. `shown`: what the answer calls the model, if that is not
         `name`. Raises APIStatusError.
         """
-        context = await self._context(translator, name, request, caller, shown=shown)
+        pictures = translator.pictures(request)
+        model = self._model(translator, name, pictures)
+        check_model(caller.limits, shown or name, model.id)
+        context = Context(
+            model,
+            shown or name,
+            id=new_id(),
+            created=int(time.time()),
+            pictures=await self._loaded(pictures, model) if pictures and model.can("vision") else {},
+            default_max_tokens=self._default_max_tokens,
+            affinity=_affinity(request, model, caller),
+            tool_emulation=self._tool_emulation,
+        )
         try:
             return translator.to_plan(request, context)
         except DocumentsWanted as wanted:
             documents = wanted.documents
         return translator.to_plan(request, replace(context, documents=await self._read(documents, caller)))
-
-    async def _context(
-        self, translator: Planner[Req], name: str, request: Req, caller: Caller, *, shown: str | None = None
-    ) -> Context:
-        """`shown`: as for `plan`."""
-        pictures = translator.pictures(request)
-        model = self._model(translator, name, pictures)
-        check_model(caller.limits, shown or name, model.id)
-        return Context(
-            model,
-            shown or name,
-            id=new_id(),
-            created=int(time.time()),
-            pictures=await self._loaded(pictures, model),
-            default_max_tokens=self._default_max_tokens,
-            affinity=_affinity(request, model, caller),
-            tool_emulation=self._tool_emulation,
-        )
 
     def _model(self, translator: Planner[Any], name: str, pictures: Sequence[Picture]) -> Model:
         """The model that a name leads to, if it can do what is asked of it. Raises APIStatusError."""
@@ -101,8 +95,6 @@ class Planning:
 
     async def _loaded(self, pictures: Sequence[Picture], model: Model) -> Mapping[str, str]:
         """Addresses -> data URIs that the model takes. An address that comes up several times is loaded once."""
-        if not (pictures and model.can("vision")):
-            return {}
         params: dict[str, str] = {}
         for picture in pictures:
             params.setdefault(picture.url, picture.param)

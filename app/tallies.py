@@ -15,8 +15,6 @@ class Tally:
     """Requests out of the bucket, which holds those of a minute and fills evenly."""
     drawn_at: float = 0.0
     running: int = 0
-    set_aside: float = 0.0
-    """Neurons that the running requests are expected to cost."""
 
     def settle(self, now: float, limit: int) -> float:
         """Requests that are out of the bucket now, and not back yet. In a clock that is set back no time passes."""
@@ -28,13 +26,11 @@ class Tally:
         """One request, out of the bucket as it was settled."""
         self.drawn += 1
 
-    def begin(self, share: float) -> None:
+    def begin(self) -> None:
         self.running += 1
-        self.set_aside += share
 
-    def end(self, share: float) -> None:
+    def end(self) -> None:
         self.running -= 1
-        self.set_aside = self.set_aside - share if self.running else 0.0
 
     def running_everywhere(self) -> int:
         return self.running
@@ -91,12 +87,12 @@ class SharedTally(Tally):
         self.drawn = drawn + 1
         self._write()
 
-    def begin(self, share: float) -> None:
-        super().begin(share)
+    def begin(self) -> None:
+        super().begin()
         self._write()
 
-    def end(self, share: float) -> None:
-        super().end(share)
+    def end(self) -> None:
+        super().end()
         self._write()
 
     def running_everywhere(self) -> int:

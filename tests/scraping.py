@@ -4,10 +4,13 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.calls import Usage
 from app.exposition import exposition
 from app.metrics import Metrics
 
 CHAT = "/v1/chat/completions"
+
+CONSUMED = ("prompt_tokens", "completion_tokens", "cached_tokens", "neurons", "audio_seconds")
 
 
 def request(metrics: Metrics, **options: Any) -> None:
@@ -18,13 +21,9 @@ def request(metrics: Metrics, **options: Any) -> None:
         "first_byte_seconds": None,
         "model": None,
         "is_stream": False,
-        "prompt_tokens": 0,
-        "completion_tokens": 0,
-        "cached_tokens": 0,
-        "neurons": None,
-        "audio_seconds": 0.0,
     }
-    metrics.request(**given | options)
+    consumed = {name: options.pop(name) for name in CONSUMED if name in options}
+    metrics.request(**given | options, usage=Usage(**consumed))
 
 
 def samples(metrics: Metrics, *families: str) -> dict[str, float]:

@@ -155,11 +155,12 @@ def test_what_is_not_known_is_not_told() -> None:
 def test_the_library_is_loaded_only_to_tell() -> None:
     lines = (
         "import sys",
+        "from app.calls import Usage",
         "from app.metrics import Metrics",
         "from app.routes.metrics import route",
         "metrics = Metrics()",
         "route(metrics)",
-        "metrics.request('/', 200, 1.0, None, 'm', False, 1, 1, 0, None, 0)",
+        "metrics.request('/', 200, 1.0, None, is_stream=False, model='m', usage=Usage(1, 1))",
         "metrics.upstream_failure('server', 1)",
         "print('prometheus_client' in sys.modules)",
         "from app.exposition import exposition",

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from app.routes.record import Record
 
 
-NOTHING = Usage()
-
-
 class Books:
     """The limits, the ledger and the metrics."""
 
@@ -53,27 +50,24 @@ class Books:
                 record.crash(failure)
 
     def _book(self, record: "Record") -> None:
-        usage = record.usage or NOTHING
-        self.metrics.requests_open -= 1
-        self.metrics.streams_open -= record.is_streaming
-        self.metrics.request(
-            record.path if record.path in self.known else route_of(record.path, self.known),
+        metrics, path, usage = self.metrics, record.path, record.usage
+        metrics.requests_open -= 1
+        if record.is_streaming:
+            metrics.streams_open -= 1
+        metrics.request(
+            path if path in self.known else route_of(path, self.known),
             record.status,
             record.seconds,
             record.first_byte_seconds,
-            record.ran,
-            record.stream,
-            usage.prompt_tokens,
-            usage.completion_tokens,
-            usage.cached_tokens,
-            usage.neurons,
-            usage.audio_seconds,
+            is_stream=record.stream,
+            model=record.ran,
+            usage=usage,
         )
-        if record.admission and record.asker:
-            if record.usage and (model := record.ran or record.model):
+        if (admission := record.admission) and record.asker:
+            if usage and (model := record.ran or record.model):
                 self._charge(record, record.asker, model, usage)
-                record.admission.neurons = usage.neurons
-            record.admission.release()
+                admission.neurons = usage.neurons
+            admission.release()
 
     def _charge(self, record: "Record", caller: Caller, model: str, usage: Usage) -> None:
         accounts = record.accounts or (caller.account.id,)

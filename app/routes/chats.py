@@ -146,7 +146,7 @@ class ChatLink:
         fields = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         given = [(b"authorization", b"Bearer " + fields.pop("key").encode())] if fields.get("key") else scope["headers"]
         request = validated(ChatCompletionRequest, _body(fields))
-        async with client_watched(scope, receive):
+        with client_watched(scope, receive):
             await self._chats.answer(request, given, scope, send)
 
 

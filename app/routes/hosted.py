@@ -55,7 +55,7 @@ class Hosted:
             await send(_start(200, etag, picture))
             await send({"type": "http.response.body", "body": b""})
         else:
-            async with client_watched(scope, receive):
+            with client_watched(scope, receive):
                 await self._send(picture, part, etag, send)
 
     async def _send(self, picture: Stored, part: range | None, etag: str, send: Send) -> None:

@@ -130,7 +130,7 @@ class Edits:
         form = await self._forms.read(self._schema, scope, receive)
         if self._auth.has_gateway and (extra := form.request.model_extra) and "gateway" in extra:
             caller = self._auth.with_options(caller, scope["headers"], options_in(extra))
-        async with client_watched(scope, receive):
+        with client_watched(scope, receive):
             name, edit = await self._forms.prepare(form)
             record.model = name
             answer = await self._relay.complete(self._translator, name, edit, caller)

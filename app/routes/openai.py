@@ -130,7 +130,7 @@ class Endpoint(Generic[Req]):
         record.model, record.stream = request.model, bool(request.stream)
         if self._auth.has_gateway and (extra := request.model_extra) and "gateway" in extra:
             caller = self._auth.with_options(caller, scope["headers"], options_in(extra))
-        async with client_watched(scope, receive):
+        with client_watched(scope, receive):
             await self._answer(request, caller, scope, send)
 
     async def _answer(self, request: Any, caller: Caller, scope: Scope, send: Send) -> None:

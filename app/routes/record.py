@@ -110,26 +110,26 @@ class Record:
             "path": self.path,
             "status": self.status,
             "duration_ms": _milliseconds(self.seconds),
-            "first_byte_ms": _milliseconds(self.first_byte_seconds),
-            "caller": self.caller,
-            "model": self.model,
-            "ran": self.ran,
-            "stream": self.stream or None,
-            "error": self.error,
         }
-        if self.usage:
-            fields |= {
-                "prompt_tokens": self.usage.prompt_tokens,
-                "completion_tokens": self.usage.completion_tokens,
-                "cached_tokens": self.usage.cached_tokens or None,
-                "neurons": self.usage.neurons,
-                "usage_estimated": self.usage.is_estimated or None,
-            }
-        return {key: value for key, value in fields.items() if value is not None}
+        if self.first_byte_seconds is not None:
+            fields["first_byte_ms"] = _milliseconds(self.first_byte_seconds)
+        for name in ("caller", "model", "ran", "stream", "error"):
+            if value := getattr(self, name):
+                fields[name] = value
+        if usage := self.usage:
+            fields["prompt_tokens"], fields["completion_tokens"] = usage.prompt_tokens, usage.completion_tokens
+            if usage.cached_tokens:
+                fields["cached_tokens"] = usage.cached_tokens
+            if usage.neurons is not None:
+                fields["neurons"] = usage.neurons
+            if usage.is_estimated:
+                fields["usage_estimated"] = True
+        return fields
 
 
-def _milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1000, 1)
+def _milliseconds(seconds: float) -> float:
+    """To a tenth. Python's `round` would take longer than all else in the line."""
+    return int(seconds * 10_000 + 0.5) / 10
 
 
 def admitted(scope: Scope, auth: Auth) -> tuple[Record, Caller]:

@@ -1,5 +1,6 @@
 """Whole answers, by the bare protocol: what a response class would add is not needed here."""
 
+from collections.abc import Awaitable
 from typing import Any
 
 import orjson
@@ -20,14 +21,14 @@ def cost_headers(neurons: float | None, *, is_priced: bool) -> Headers:
     return [*headers, (b"x-flarelay-neurons-estimated", b"true")] if is_priced else headers
 
 
-async def send_json(body: Any, send: Send, *, status: int = 200, headers: Headers | None = None) -> None:
-    await send_bytes(orjson.dumps(body), "application/json", send, status=status, headers=headers)
+def send_json(body: Any, send: Send, *, status: int = 200, headers: Headers | None = None) -> Awaitable[None]:
+    return send_bytes(orjson.dumps(body), "application/json", send, status=status, headers=headers)
 
 
 async def send_bytes(
     content: bytes, content_type: str, send: Send, *, status: int = 200, headers: Headers | None = None
 ) -> None:
-    fixed = [(b"content-type", content_type.encode()), (b"content-length", str(len(content)).encode())]
+    fixed = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(content))]
     await send({"type": "http.response.start", "status": status, "headers": fixed + (headers or [])})
     await send({"type": "http.response.body", "body": content})
 

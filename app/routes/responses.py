@@ -140,10 +140,9 @@ class InputTokens:
         record, caller = admitted(scope, self._auth)
         request = validated(ResponsesRequest, await read_body(scope, receive, max_bytes=self._max_body_bytes))
         record.model = request.model
-        async with client_watched(scope, receive):
-            with faults_told():
-                exchange = await self._endpoint.exchange(request, caller)
-                plan = await self._relay.plan(responses, request.model, exchange, caller)
+        with client_watched(scope, receive), faults_told():
+            exchange = await self._endpoint.exchange(request, caller)
+            plan = await self._relay.plan(responses, request.model, exchange, caller)
         await send_json({"object": "response.input_tokens", "input_tokens": plan.reading.prompt_tokens}, send)
 
 

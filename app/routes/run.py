@@ -45,7 +45,7 @@ class Run:
         if not content:
             raise BadRequestError("The body is empty: it has to be the model's own input.", code="missing_body")
         query = _query(scope["query_string"])
-        async with client_watched(scope, receive):
+        with client_watched(scope, receive):
             model, raw = await self._relay.run(record.model, query, _content_type(scope, content), content, caller)
             record.ran = model.id
             try:

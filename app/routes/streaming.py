@@ -49,7 +49,7 @@ class client_watched:  # noqa: N801 - a context manager: an async generator woul
         self._watcher: asyncio.Task[None] | None = None
         self._has_left = False
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         exchange = self._exchange
         loop = asyncio.get_running_loop() if exchange is None else exchange.loop
         task = asyncio.current_task(loop)
@@ -62,7 +62,7 @@ class client_watched:  # noqa: N801 - a context manager: an async generator woul
         else:
             exchange.on_left = self._leave
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, _failure: BaseException | None, _trace: TracebackType | None
     ) -> None:
         if self._exchange:

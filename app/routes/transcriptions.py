@@ -64,7 +64,7 @@ class Transcriptions:
             record.model, record.stream = request.model, bool(request.stream)
             if self._auth.has_gateway and "gateway" in request.model_extra:
                 caller = self._auth.with_options(caller, scope["headers"], options_in(request.model_extra))
-            async with client_watched(scope, receive):
+            with client_watched(scope, receive):
                 await self._answer(request, upload, caller, scope, send)
 
     async def _answer(self, request: Any, upload: Upload, caller: Caller, scope: Scope, send: Send) -> None:

@@ -92,7 +92,7 @@ class Endpoint:
         record.admit(caller)
         content = await read_body(scope, receive, max_bytes=self._max_body_bytes)
         fields = await read_fields(scope, content)
-        async with client_watched(scope, receive):
+        with client_watched(scope, receive):
             return await self._answer(fields, caller, record)
 
 

@@ -130,5 +130,7 @@ class ChatCompletionRequest(BaseModel):
 
     @property
     def stops(self) -> tuple[str, ...]:
-        stop = self.stop or ()
+        stop = self.stop
+        if not stop:
+            return ()
         return (stop,) if isinstance(stop, str) else tuple(each for each in stop if each)

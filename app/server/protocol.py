@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import httptools
@@ -18,6 +19,8 @@ LARGEST_HEAD = 64 * 1024
 """Bytes. The parser collects headers, and trailers, without an end."""
 MOST_WAITING = 8
 """Requests of a client that does not wait for its answers. Further ones stay in the network."""
+LONGEST_KEPT = 100
+"""Bytes of a request's target that is taken apart only once."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -74,7 +77,8 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         parser = self.parser
         version = parser.get_http_version()
-        path, query = _path_and_query(self.url)
+        known = _target if len(self.url) <= LONGEST_KEPT else _target.__wrapped__
+        target = known(self.root_path, self.url)
         method = parser.get_method().decode("ascii")
         scope: Scope = {
             "type": "http",
@@ -85,9 +89,9 @@ class Protocol(HttpToolsProtocol):
             "scheme": self.scheme,
             "method": method,
             "root_path": self.root_path,
-            "path": self.root_path + unquote(path.decode("ascii")),
-            "raw_path": self.root_path.encode("ascii") + path,
-            "query_string": query,
+            "path": target.path,
+            "raw_path": target.raw_path,
+            "query_string": target.query,
             "headers": self.headers,
             "state": self.app_state.copy(),
         }
@@ -157,13 +161,23 @@ class Protocol(HttpToolsProtocol):
             self._idle.set(self.timeout_keep_alive)
 
 
-def _path_and_query(url: bytes) -> tuple[bytes, bytes]:
-    """Of a request's target, which may be a whole URL."""
+class Target(NamedTuple):
+    """What a request is for, as ASGI has it."""
+
+    path: str
+    raw_path: bytes
+    query: bytes
+
+
+@lru_cache(maxsize=256)
+def _target(root_path: str, url: bytes) -> Target:
+    """`url` may be a whole URL."""
     if url[:1] == b"/" and b"#" not in url:
         path, _, query = url.partition(b"?")
-        return path, query
-    parsed = httptools.parse_url(url)
-    return parsed.path or b"/", parsed.query or b""
+    else:
+        parsed = httptools.parse_url(url)
+        path, query = parsed.path or b"/", parsed.query or b""
+    return Target(root_path + unquote(path.decode("ascii")), root_path.encode("ascii") + path, query)
 
 
 OPTIONS: dict[str, Any] = {

@@ -151,24 +151,26 @@ class Ledger:
         """As `record`, with the fields of an entry: nearly every request makes one."""
         if not 0 <= neurons <= LARGEST:  # nor NaN, after which no sum could be compared any more
             neurons = 0.0
-        estimated = neurons if is_estimated else 0.0
         sums = self.sums()
         spot = (self._day, key, account, model)
         totals = self._waiting.get(spot)
         if totals is None:
-            self._waiting[spot] = [calls, neurons, estimated, prompt, completion, cached, seconds]
+            totals = self._waiting[spot] = [0] * 7
             self._writer.due()
-        else:
-            totals[0] += calls
-            totals[1] += neurons
-            totals[2] += estimated
-            totals[3] += prompt
-            totals[4] += completion
+        elif self._writer.is_idle:  # it has given up
+            self._writer.due()
+        totals[0] += calls
+        totals[3] += prompt
+        totals[4] += completion
+        if cached:
             totals[5] += cached
+        if seconds:
             totals[6] += seconds
-            if self._writer.is_idle:  # it has given up
-                self._writer.due()
-        sums.add(key, account, neurons)
+        if neurons:
+            totals[1] += neurons
+            if is_estimated:
+                totals[2] += neurons
+            sums.add(key, account, neurons)
 
     def sums(self) -> "Sums":
         """What was spent since 00:00 UTC. They grow until then: ask anew for the next day's."""

@@ -95,7 +95,7 @@ def to_plan(request: ChatCompletionRequest, context: Context) -> Plan[ChatComple
     body, ignored = _body(wish)
     is_whole = not request.stream or wish.wanted is not None or _needs_check(wish)
     call = _call(context, body, stream=not is_whole)
-    calls = tuple(_choice(call, i, context.model) for i in range(request.n or 1))
+    calls = (call, *[_choice(call, i, context.model) for i in range(1, request.n or 1)])
     return Plan(request, context, calls, ignored, _reading(wish))
 
 
@@ -187,11 +187,12 @@ def _body(wish: Wish) -> tuple[Body, tuple[str, ...]]:
 
 def _length(wish: Wish) -> Body:
     """How long the answer may be. Other providers have limits of their own, and each takes one of the fields only."""
-    given = {name: getattr(wish.request, name) for name in ("max_completion_tokens", "max_tokens")}
-    asked = {name: tokens for name, tokens in given.items() if tokens is not None}
+    request = wish.request
     if wish.context.model.is_foreign:
-        return asked
-    return {"max_tokens": max_tokens(wish.context, next(iter(asked.values()), None), wish.prompt_tokens)}
+        given = {"max_completion_tokens": request.max_completion_tokens, "max_tokens": request.max_tokens}
+        return {name: tokens for name, tokens in given.items() if tokens is not None}
+    asked = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
+    return {"max_tokens": max_tokens(wish.context, asked, wish.prompt_tokens)}
 
 
 def _thinking_fields(thinking: Thinking, kwargs: Any) -> Body:
@@ -256,8 +257,8 @@ def _call(context: Context, body: Body, *, stream: bool) -> Call:
 
 def _choice(call: Call, i: int, model: Model) -> Call:
     """The same call for another choice: with a fixed seed the answers would be equal."""
-    call = replace(call, choice=i) if i else call
-    if not i or "seed" not in call.body:
+    call = replace(call, choice=i)
+    if "seed" not in call.body:
         return call
     seeds = SEEDS[model.input_shape]
     seed = seeds.start + (call.body["seed"] + i - seeds.start) % (seeds.stop - seeds.start)

@@ -95,14 +95,14 @@ class ChatAnswer:
         completion = whole_in(counted.get("completion_tokens") or counted.get("output_tokens"))
         thought = estimate_tokens("".join(self._thought)) if self._thought else 0
         written = completion or thought + self._estimated_tokens()
-        prompt_details = object_in(counted.get("prompt_tokens_details") or counted.get("input_tokens_details"))
-        details = object_in(counted.get("completion_tokens_details") or counted.get("output_tokens_details"))
+        cached = _detail("cached_tokens", counted.get("prompt_tokens_details") or counted.get("input_tokens_details"))
+        details = counted.get("completion_tokens_details") or counted.get("output_tokens_details")
         neurons = counted.get("neurons")
         return Usage(
             prompt or self._reading.prompt_tokens,
             written,
-            min(whole_in(prompt_details.get("cached_tokens")), prompt),
-            min(whole_in(details.get("reasoning_tokens")) or thought, written),
+            min(cached, prompt),
+            min(_detail("reasoning_tokens", details) or thought, written),
             neurons if isinstance(neurons, int | float) else self.neurons,
             is_estimated=not prompt or written > completion,
         )
@@ -222,3 +222,7 @@ class ChatAnswer:
         self._said.append(text)
         logprobs, self._logprobs = self._logprobs, None
         return [Text(text, logprobs)]
+
+
+def _detail(name: str, details: Any) -> int:
+    return whole_in(details.get(name)) if isinstance(details, dict) else 0

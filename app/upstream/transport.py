@@ -10,7 +10,7 @@ It is called directly, without `AsyncClient`. How it differs from httpx's own tr
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
@@ -63,10 +63,10 @@ class Transport(httpx2.AsyncBaseTransport):
             raise
         return httpx2.Response(response.status, headers=response.headers, stream=response.stream, request=request)
 
-    async def send(self, request: Request) -> Response:
+    def send(self, request: Request) -> Awaitable[Response]:
         """As Wire's. Raises what `handle_async_request` does, without the request."""
         target = parsed(request.url)
-        return await self._send(target.origin, Outgoing.of(request, target), request.timeouts)
+        return self._send(target.origin, Outgoing.of(request, target), request.timeouts)
 
     async def _send(
         self, origin: Origin, outgoing: Outgoing, timeouts: Timeouts, request: httpx2.Request | None = None
@@ -193,6 +193,13 @@ class ResponseStream(httpx2.AsyncByteStream):
         """Pieces that come while the next one is waited for may be taken in the callback that brings them."""
         if self._connection is not None:
             self._connection.tap = tap
+
+    def rest(self) -> bytes | None:
+        """All that is left of the body, if all of it is here already."""
+        if self._connection is not None or self._is_cut:
+            return None
+        piece, self._piece = self._piece, b""
+        return piece
 
     async def __anext__(self) -> bytes:
         """Raises ReadTimeout, ReadError, RemoteProtocolError; StreamClosed where part of the body would be missing."""

@@ -76,7 +76,7 @@ class Wire(Protocol):
     """What carries requests."""
 
     def send(self, request: Request) -> Awaitable[Response]:
-        """Return as soon as the response's headers are complete. Raises httpx's TransportError."""
+        """Return as soon as the response's headers are complete. Raises httpx's TransportError, at once or awaited."""
 
 
 class Through:

@@ -4,6 +4,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
+from app.calls import Usage
 from app.metrics import Metrics, route_of
 from app.routes import metrics as metrics_route
 
@@ -15,7 +16,9 @@ def application(metrics: Metrics) -> Starlette:
 def test_the_counts_are_there_for_whoever_asks() -> None:
     metrics = Metrics()
     metrics.translation.calls = 7
-    metrics.request("/v1/chat/completions", 200, 1.5, 0.25, "m", True, 10, 5, 4, 2.5, 0)
+    metrics.request(
+        "/v1/chat/completions", 200, 1.5, 0.25, is_stream=True, model="m", usage=Usage(10, 5, 4, neurons=2.5)
+    )
     with TestClient(application(metrics)) as client:
         answer = client.get("/metrics")
     assert answer.status_code == 200

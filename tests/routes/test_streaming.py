@@ -21,9 +21,8 @@ async def forever() -> None:
 async def test_a_client_that_leaves_ends_what_runs_for_it() -> None:
     client = Client([piece(b""), piece(b"")])  # a server may repeat the end of the body
     client.leave()
-    with pytest.raises(ClientLeft):
-        async with client_watched({}, client.receive):
-            await forever()
+    with pytest.raises(ClientLeft), client_watched({}, client.receive):
+        await forever()
     task = asyncio.current_task()
     assert task
     assert task.cancelling() == 0
@@ -39,16 +38,15 @@ class Gone:
 
 
 async def test_for_a_client_that_has_left_before_nothing_is_begun() -> None:
-    with pytest.raises(ClientLeft):
-        async with client_watched({KEY: Gone()}, Client().receive):
-            raise AssertionError
+    with pytest.raises(ClientLeft), client_watched({KEY: Gone()}, Client().receive):
+        raise AssertionError
 
 
 async def test_a_server_that_stops_is_no_client_that_left() -> None:
     entered = asyncio.Event()
 
     async def handle() -> None:
-        async with client_watched({}, Client().receive):
+        with client_watched({}, Client().receive):
             entered.set()
             await forever()
 
@@ -61,7 +59,7 @@ async def test_a_server_that_stops_is_no_client_that_left() -> None:
 
 async def test_a_quick_answer_is_not_watched() -> None:
     before = asyncio.all_tasks()
-    async with client_watched({}, Client().receive):
+    with client_watched({}, Client().receive):
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == before
 
@@ -75,7 +73,7 @@ async def test_nobody_watches_any_more_when_the_answer_is_through() -> None:
         await forever()
         raise AssertionError
 
-    async with client_watched({}, receive):
+    with client_watched({}, receive):
         await watched.wait()
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
@@ -152,9 +150,8 @@ async def test_the_source_is_closed_when_the_client_leaves() -> None:
         if message.get("body"):
             client.leave()
 
-    with pytest.raises(ClientLeft):
-        async with client_watched({}, client.receive):
-            await send_events(source(), [], send, heartbeat_seconds=60)
+    with pytest.raises(ClientLeft), client_watched({}, client.receive):
+        await send_events(source(), [], send, heartbeat_seconds=60)
     assert is_closed.is_set()
 
 

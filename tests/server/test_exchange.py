@@ -468,7 +468,7 @@ async def test_client_watched_cancels_what_runs_for_nobody() -> None:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            async with client_watched(scope, receive):
+            with client_watched(scope, receive):
                 await asyncio.Event().wait()
         except ClientLeft:
             heard.append("left")

@@ -197,7 +197,7 @@ async def test_client_that_leaves_while_we_compute() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await read(receive)
         try:
-            async with client_watched(scope, receive):
+            with client_watched(scope, receive):
                 begun.set()
                 await asyncio.Event().wait()
         except ClientLeft:

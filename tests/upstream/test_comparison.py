@@ -8,6 +8,7 @@ import itertools
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,9 +46,9 @@ Outcome = Answer | type[Exception]
 """What came of a request: an answer, or the class of what was raised."""
 
 
-async def outcome(sending: Awaitable[Response | httpx2.Response]) -> Outcome:
+async def outcome(send: Callable[[], Awaitable[Response | httpx2.Response]]) -> Outcome:
     try:
-        response = await sending
+        response = await send()
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         try:
             body = b"".join([piece async for piece in response.stream])
@@ -72,12 +73,12 @@ async def by_httpx_request(transport: httpx2.AsyncBaseTransport, url: str, body:
     request = httpx2.Request(
         "GET" if body is None else "POST", url, content=body, headers=PLAIN, extensions={"timeout": timeouts}
     )
-    return await outcome(transport.handle_async_request(request))
+    return await outcome(partial(transport.handle_async_request, request))
 
 
 async def by_send(transport: httpx2.AsyncBaseTransport, url: str, body: Any, timeouts: Timeouts) -> Outcome:
     assert isinstance(transport, Transport)
-    return await outcome(transport.send(Request(url, PLAIN, body, timeouts)))
+    return await outcome(lambda: transport.send(Request(url, PLAIN, body, timeouts)))
 
 
 PLAIN = ((b"Accept-Encoding", b"identity"),)
@@ -391,7 +392,7 @@ async def heard(transport: httpx2.AsyncBaseTransport, method: str, path: str, op
     async with serving([ask, HEAD + b"Content-Length: 0\r\n\r\n"]) as server, transport:
         request = httpx2.Request(method, server.url + path, **options)
         request.headers.setdefault("Accept-Encoding", "identity")
-        assert isinstance(await outcome(transport.handle_async_request(request)), Answer)
+        assert isinstance(await outcome(partial(transport.handle_async_request, request)), Answer)
         head, _, body = server.requests[0].replace(b":%d" % server.port, b"").partition(b"\r\n\r\n")
         line, *fields = head.split(b"\r\n")
         return line, [(name.lower(), value.strip()) for name, _, value in (f.partition(b":") for f in fields)], body
@@ -436,7 +437,7 @@ async def test_request_that_httpx_refuses_is_refused(method: str, options: Calla
     for transport in (Transport(), httpx2.AsyncHTTPTransport(verify=NO_TLS)):
         async with serving([ask, OK]) as server, transport:
             request = httpx2.Request(method, server.url, **options())
-            assert await outcome(transport.handle_async_request(request)) is httpx2.LocalProtocolError
+            assert await outcome(partial(transport.handle_async_request, request)) is httpx2.LocalProtocolError
 
 
 @pytest.mark.parametrize("length", ["2", "4"])
@@ -445,7 +446,7 @@ async def test_body_of_another_length_than_announced(content: Callable[[], Any],
     """httpx lets an error of its parser through, which is none of httpx's."""
     async with serving([ask, OK]) as server, Transport() as transport:
         request = httpx2.Request("POST", server.url, content=content(), headers={"Content-Length": length})
-        assert await outcome(transport.handle_async_request(request)) is httpx2.LocalProtocolError
+        assert await outcome(partial(transport.handle_async_request, request)) is httpx2.LocalProtocolError
     async with serving([ask, OK]) as server, httpx2.AsyncHTTPTransport(verify=NO_TLS) as theirs:
         request = httpx2.Request("POST", server.url, content=content(), headers={"Content-Length": length})
         with pytest.raises(Exception, match="for declared Content-Length") as raised:
