@@ -166,9 +166,12 @@ def _shown(headers: Headers) -> tuple[list[str], str | None]:
     affinity = None
     for name, value in headers:
         if name == b"authorization":
-            scheme, _, rest = value.decode("utf-8", "replace").strip().partition(" ")
-            is_scheme = scheme.lower() in ("bearer", "deepl-auth-key")
-            key = rest if is_scheme else scheme if not rest else ""
+            if value[:7] == b"Bearer ":  # as most have it
+                key = value[7:].decode("utf-8", "replace")
+            else:
+                scheme, _, rest = value.decode("utf-8", "replace").strip().partition(" ")
+                is_scheme = scheme.lower() in ("bearer", "deepl-auth-key")
+                key = rest if is_scheme else scheme if not rest else ""
         elif name in (b"x-api-key", b"api-key"):
             key = value.decode("utf-8", "replace")
         elif name == b"x-session-affinity":

@@ -17,7 +17,7 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._running: dict[Deadline, None] = {}
+        self.running: dict[Deadline, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._checks_at = 0.0
 
@@ -27,16 +27,11 @@ class Deadlines:
             self._loop = asyncio.get_running_loop()
         return Deadline(self, self._loop, when)
 
-    def begin(self, deadline: "Deadline") -> None:
-        self._running[deadline] = None
-        if self._timer is None or deadline.when < self._checks_at:
-            self._check_at(deadline.when)
-
-    def end(self, deadline: "Deadline") -> None:
-        del self._running[deadline]
-
-    def _check_at(self, when: float) -> None:
+    def check_at(self, when: float) -> None:
+        """Look no later for those that are over."""
         if self._timer:
+            if when >= self._checks_at:
+                return
             self._timer.cancel()
         assert self._loop  # noqa: S101 - there is a deadline
         self._checks_at = when
@@ -45,9 +40,9 @@ class Deadlines:
     def _check(self) -> None:
         self._timer = None
         latest = now()
-        for deadline in sorted(self._running, key=lambda each: each.when):
+        for deadline in sorted(self.running, key=lambda each: each.when):
             if deadline.when > latest:
-                self._check_at(deadline.when)
+                self.check_at(deadline.when)
                 return
             if not deadline.is_over:
                 deadline.strike()
@@ -74,12 +69,13 @@ class Deadline:
         assert task  # noqa: S101 - what is to be cancelled runs in one
         self._task = task
         self._cancelling = task.cancelling()
-        self._deadlines.begin(self)
+        self._deadlines.running[self] = None
+        self._deadlines.check_at(self.when)
 
     def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self._deadlines.end(self)
+        del self._deadlines.running[self]
         # Who was cancelled by somebody else too has to stay so.
         if self.is_over and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from failure

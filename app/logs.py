@@ -87,8 +87,9 @@ class Lines(logging.StreamHandler[TextIO]):
 
 def _line(waiting: _Waiting) -> bytes:
     seconds, level, event, fields = waiting
-    line = {"time": _stamp(seconds), "level": _name(level), "event": event, **fields()}
-    return orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE)
+    told = orjson.dumps(fields(), default=str, option=orjson.OPT_APPEND_NEWLINE)
+    comma = "" if told == b"{}\n" else ","
+    return f'{{"time":"{_stamp(seconds)}",{_kind(level, event)}{comma}'.encode() + told[1:]
 
 
 def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -124,8 +125,9 @@ def _second(seconds: int) -> str:
 
 
 @lru_cache(maxsize=8)
-def _name(level: int) -> str:
-    return logging.getLevelName(level).lower()
+def _kind(level: int, event: str) -> str:
+    """As a part of a line."""
+    return orjson.dumps({"level": logging.getLevelName(level).lower(), "event": event})[1:-1].decode()
 
 
 def configure(level: str) -> None:

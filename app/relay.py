@@ -11,7 +11,6 @@ from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from itertools import count
-from operator import is_
 from typing import Any, Generic, Protocol, TypeVar
 
 from app.calls import Account, Call, Caller, Failure, FailureKind, Origin, Reply, Usage
@@ -146,7 +145,10 @@ class Relay:
         plan = await self._planning.plan(translator, model, request, caller, shown=name)
         again = partial(translator.again, plan)
         with failures_told(caller.account):
-            replies = await together(_each(self._upstream.run, plan.calls, caller, again))
+            if len(plan.calls) == 1:
+                replies = [await self._upstream.run(plan.calls[0], caller, again)]
+            else:
+                replies = await together(_each(self._upstream.run, plan.calls, caller, again))
             plan = _as_sent(plan, replies)
             try:
                 body, usage = translator.from_replies(plan, [reply for _, reply in _charged(replies)])
@@ -298,8 +300,6 @@ def _opening(incremental: Incremental, choice: int, source: Reply | Events) -> b
 def _each(
     ask: Callable[[Call, Caller, Again], Coroutine[Any, Any, T]], calls: Sequence[Call], caller: Caller, again: Again
 ) -> list[Coroutine[Any, Any, T]]:
-    if len(calls) == 1:
-        return [ask(calls[0], caller, again)]
     return [ask(call, each, again) for call, each in zip(calls, callers(caller), strict=False)]
 
 
@@ -313,7 +313,7 @@ def callers(caller: Caller) -> Iterator[Caller]:
 def _as_sent(plan: Plan[Req], outcomes: Iterable[tuple[Call, object]]) -> Plan[Req]:
     """The plan with the calls that were answered, some of which may have been changed on the way."""
     calls = tuple([call for call, _ in outcomes])
-    return plan if all(map(is_, calls, plan.calls)) else replace(plan, calls=calls)
+    return plan if calls == plan.calls else replace(plan, calls=calls)
 
 
 def _charged(replies: Sequence[tuple[Call, Reply]]) -> Sequence[tuple[Call, Reply]]:

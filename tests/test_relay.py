@@ -484,7 +484,7 @@ class TestLeaving:
             return chat.to_stream(plan)
 
         def again(_plan: Any, call: Call, outcome: Any) -> Call | None:
-            return replace(call) if isinstance(outcome, Failure) else None
+            return replace(call, affinity="another") if isinstance(outcome, Failure) else None
 
         relays, _, _ = relay(*responses)
         translator = replace(chat, to_stream=to_stream, again=again)

@@ -222,4 +222,4 @@ def routes(
 
 
 def accounts_of(origins: Sequence[Origin]) -> tuple[str, ...]:
-    return tuple(origin.account for origin in origins if origin.account)
+    return tuple([origin.account for origin in origins if origin.account])

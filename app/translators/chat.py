@@ -117,7 +117,7 @@ def _wish(request: ChatCompletionRequest, context: Context) -> Wish:
     if wanted and not _has_json_mode(context.model, offer):
         unless = "If you call no tool: " if is_emulated else ""
         instruct(turns, unless + json_mode.instruction(wanted), context.model)
-    told = Offer({}) if context.emulates_tools else offer  # in the turns, they are counted there
+    told = tools.NOTHING if context.emulates_tools else offer  # in the turns, they are counted there
     return Wish(request, context, offer, wanted, thinking, turns, _tokens(turns, told))
 
 

@@ -1,6 +1,7 @@
 """The tools that a request offers, in the form that a model takes them, and what was asked of their use."""
 
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Any, Literal
 
 from app.errors import BadRequestError
@@ -21,10 +22,10 @@ class Offer:
     """Asked by `functions`, which the answer repays with `function_call`."""
     ignored: tuple[str, ...] = ()
     """Where in the request tools stand that no model here can use, such as `tools[1]`."""
+    is_open: bool = field(init=False, compare=False)
 
-    @property
-    def is_open(self) -> bool:
-        return bool(self.functions) and self.choice != "none"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_open", bool(self.functions) and self.choice != "none")
 
     @property
     def is_forced(self) -> bool:

@@ -15,6 +15,7 @@ from app.translators.tool_emulation import in_text
 Turn = dict[str, Any]
 
 TOOLS = ("tool", "function")
+SYSTEM = ("system", "developer")
 
 UNKNOWN_CALL = "000000001"
 """What Cloudflare's types tell to use where a tool result names no call."""
@@ -51,10 +52,13 @@ def to_turns(messages: list[Message], context: Context) -> list[Turn]:
     """
     if context.documents:
         messages = with_texts(messages, context.documents)
-    system = [text for message in messages if _is_system(message) and (text := _text(message.get("content")))]
-    if all(map(_is_plain, messages)):
-        turns = [{"role": each["role"], "content": _text(each["content"])} for each in messages if not _is_system(each)]
+    if all(map(_is_plain, messages)):  # as in most conversations
+        texts = [(each["role"], str(each["content"])) for each in messages]
+        said = [(role, _mask(text) if "base64," in text else text) for role, text in texts]
+        system = [text for role, text in said if text and role in SYSTEM]
+        turns = [{"role": role, "content": text} for role, text in said if role not in SYSTEM]
     else:
+        system = [text for each in messages if _is_system(each) and (text := _text(each.get("content")))]
         turns = _conversation(messages, context)
         if context.emulates_tools:
             turns = in_text(turns)
@@ -249,7 +253,7 @@ def _url(image: ImageURL | str) -> str:
 
 
 def _is_system(message: Message) -> bool:
-    return message["role"] in ("system", "developer")
+    return message["role"] in SYSTEM
 
 
 def _mask(text: str) -> str:

@@ -138,7 +138,8 @@ class Connection(asyncio.Protocol):
         piece = b"".join(self._parts)
         self._parts.clear()
         self._unread_bytes = 0
-        self._resume_reading()
+        if self._is_reading_paused:
+            self._resume_reading()
         return piece
 
     @property
@@ -157,7 +158,8 @@ class Connection(asyncio.Protocol):
 
     def rest(self, seconds: float) -> None:
         """Stay open for another request, for so long at most and only while the server is silent."""
-        self._resume_reading()
+        if self._is_reading_paused:
+            self._resume_reading()
         self._expect_response()
         self._is_idle = True
         self._alarm.set(seconds)
@@ -291,7 +293,7 @@ class Connection(asyncio.Protocol):
             self._socket.pause_reading()
 
     def _resume_reading(self) -> None:
-        if self._is_reading_paused and not self._has_ended:
+        if not self._has_ended:
             self._is_reading_paused = False
             self._socket.resume_reading()
 
@@ -331,9 +333,12 @@ def _check_size(fields: Fields, max_bytes: int) -> None:
 
 def _check_coding(fields: Fields) -> None:
     """We ask for none, so the only transfer coding there may be is `chunked`, once. RFC 9112, section 7."""
-    codings = [value for name, value in fields if len(name) == 17 and name.lower() == b"transfer-encoding"]
-    if codings and (len(codings) > 1 or codings[0].lower() != b"chunked"):
-        raise httptools.HttpParserError("Unknown transfer coding")
+    is_coded = False
+    for name, value in fields:
+        if len(name) == 17 and name.lower() == b"transfer-encoding":
+            if is_coded or value.lower() != b"chunked":
+                raise httptools.HttpParserError("Unknown transfer coding")
+            is_coded = True
 
 
 def _ends_with_connection(fields: Fields) -> bool:

@@ -36,7 +36,7 @@ class Outgoing(NamedTuple):
     def of(cls, request: Request, target: Target) -> "Outgoing":
         """A request of our own making. Raises LocalProtocolError if what a server would read is not this one alone."""
         content = request.content
-        opening = _opening(request.method, target, request.headers)
+        opening = _opening("GET" if content is None else "POST", target, request.headers)
         if request.others:
             opening += _joined([b"%b: %b" % field for field in request.others])
         if content is None:

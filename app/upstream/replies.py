@@ -9,7 +9,7 @@ from app.calls import Account, Failure, FailureKind, Origin, Reply
 from app.upstream.charges import neurons_of, without_charge
 from app.upstream.failures import classify, classify_event, from_exception
 from app.upstream.gateway import Gateway, is_hit, told
-from app.upstream.transport import ResponseStream
+from app.upstream.transport import Whole
 from app.upstream.wire import Response
 
 LARGEST_REPLY = 256 * 2**20
@@ -21,8 +21,8 @@ BINARY = (b"image/", b"audio/", b"application/octet-stream")
 
 async def body_of(response: Response) -> bytes:
     """All of it; the response is closed. Raises Failure."""
-    if isinstance(response.stream, ResponseStream) and (body := response.stream.rest()) is not None:
-        return body  # it came with the head
+    if isinstance(response.stream, Whole):
+        return response.stream.body
     pieces, size = [], 0
     try:
         async for piece in response.stream:

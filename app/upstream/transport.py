@@ -110,8 +110,12 @@ class Transport(httpx2.AsyncBaseTransport):
         except BaseException:
             connection.close()
             raise
-        status, headers = connection.status, connection.headers  # the stream may give the connection back at once
-        return Response(status, headers, ResponseStream(connection, request, read_timeout, self._release))
+        if not connection.is_complete:
+            stream = ResponseStream(connection, request, read_timeout, self._release)
+            return Response(connection.status, connection.headers, stream)
+        response = Response(connection.status, connection.headers, Whole(connection.take()))
+        self._release(connection)
+        return response
 
     def _take(self, origin: Origin) -> Connection | None:
         """The idle connection that was used last, which is the most likely to be still open."""
@@ -166,6 +170,25 @@ class Transport(httpx2.AsyncBaseTransport):
             return context
 
 
+class Whole(httpx2.AsyncByteStream):
+    """The body of a response that arrived with its head, to be read once."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self._is_cut = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Raises StreamClosed where the body would be missing."""
+        if self._is_cut:
+            raise httpx2.StreamClosed
+        body, self.body = self.body, b""
+        if body:
+            yield body
+
+    async def aclose(self) -> None:
+        self._is_cut = bool(self.body)
+
+
 class ResponseStream(httpx2.AsyncByteStream):
     """The body of one response, to be read once: each piece is everything that has arrived since the one before."""
 
@@ -181,10 +204,6 @@ class ResponseStream(httpx2.AsyncByteStream):
         self._timeout_seconds = timeout_seconds
         self._release = release
         self._is_cut = False
-        self._piece = b""
-        if connection.is_complete:
-            self._piece = connection.take()
-            self._give_back()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -194,40 +213,29 @@ class ResponseStream(httpx2.AsyncByteStream):
         if self._connection is not None:
             self._connection.tap = tap
 
-    def rest(self) -> bytes | None:
-        """All that is left of the body, if all of it is here already."""
-        if self._connection is not None or self._is_cut:
-            return None
-        piece, self._piece = self._piece, b""
-        return piece
-
     async def __anext__(self) -> bytes:
         """Raises ReadTimeout, ReadError, RemoteProtocolError; StreamClosed where part of the body would be missing."""
         connection = self._connection
-        if connection is not None:
-            try:
-                piece = await connection.read(self._timeout_seconds)
-            except BaseException as failure:
-                connection.close()
-                await self.aclose()
-                if isinstance(failure, httpx2.RequestError) and self._request:
-                    failure.request = self._request
-                raise
-            if connection.is_complete:
-                self._give_back()
-        elif self._is_cut:
-            raise httpx2.StreamClosed
-        else:
-            piece, self._piece = self._piece, b""
+        if connection is None:
+            raise httpx2.StreamClosed if self._is_cut else StopAsyncIteration
+        try:
+            piece = await connection.read(self._timeout_seconds)
+        except BaseException as failure:
+            connection.close()
+            await self.aclose()
+            if isinstance(failure, httpx2.RequestError) and self._request:
+                failure.request = self._request
+            raise
+        if connection.is_complete:
+            self._give_back()
         if not piece:
             raise StopAsyncIteration
         return piece
 
     async def aclose(self) -> None:
         """Give the connection back: to the pool if it has brought the whole response, otherwise to be closed."""
-        if self._connection is not None or self._piece:
+        if self._connection is not None:
             self._is_cut = True
-            self._piece = b""
             self._give_back()
 
     def __del__(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.upstream.transport import ResponseStream, Transport
+from app.upstream.transport import ResponseStream, Transport, Whole
 from tests.upstream.scripted import Peer, Server, Step, ask, hang_up, pause, reset, serving, wait
 
 pytestmark = pytest.mark.anyio
@@ -94,12 +94,15 @@ async def test_accept_encoding_of_the_caller_is_kept() -> None:
 async def test_body_that_came_with_the_headers_is_read_without_waiting() -> None:
     async with serving([ask, OK]) as server, Transport() as transport:
         response = await transport.handle_async_request(get(server))
-        assert isinstance(response.stream, ResponseStream)
+        assert isinstance(response.stream, Whole)
+        stream = aiter(response.stream)
         with pytest.raises(StopIteration) as stopped:
-            response.stream.__anext__().__await__().__next__()
+            anext(stream).__await__().__next__()
         assert stopped.value.value == b"ok"
         with pytest.raises(StopAsyncIteration):
-            response.stream.__anext__().__await__().__next__()
+            anext(stream).__await__().__next__()
+        await response.aclose()
+        assert [piece async for piece in response.stream] == []
 
 
 async def test_what_arrives_together_is_one_piece() -> None:
@@ -771,10 +774,10 @@ async def test_stream_closed_after_the_whole_response_came_gives_its_connection_
 async def test_body_that_was_there_but_not_read_is_not_taken_for_empty_after_closing() -> None:
     async with serving([ask, OK]) as server, Transport() as transport:
         response = await transport.handle_async_request(get(server))
-        assert isinstance(response.stream, ResponseStream)
+        assert isinstance(response.stream, Whole)
         await response.stream.aclose()
         with pytest.raises(httpx2.StreamClosed):
-            await anext(response.stream)
+            await anext(aiter(response.stream))
 
 
 async def test_stream_closed_while_another_task_reads_ends_that_task() -> None:
