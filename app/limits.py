@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from types import TracebackType
 
-from app.calls import UNLIMITED, Caller
+from app.calls import UNLIMITED, Caller, Limits
 from app.errors import RateLimitError
 from app.stores.ledger import DAY_SECONDS, Ledger
 from app.tallies import MINUTE_SECONDS, Others, SharedTally, Tally
@@ -28,6 +28,9 @@ NEWEST_WEIGHT = 0.2
 REMAINING = b"x-flarelay-remaining-neurons"
 """The header that tells what is left."""
 
+REQUESTS = (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")
+NEURONS = (b"x-ratelimit-limit-neurons", b"x-ratelimit-remaining-neurons", b"x-ratelimit-reset-neurons")
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -37,13 +40,13 @@ class Admission:
     Use it as a context manager, or call `release`; what comes after the first time does nothing.
     """
 
-    __slots__ = ("_held", "_limiter", "left", "neurons")
+    __slots__ = ("_held", "_limiter", "headers", "neurons")
 
-    def __init__(self, limiter: "Limiter", held: tuple[Tally, ...], left: float | None = None) -> None:
+    def __init__(self, limiter: "Limiter", held: tuple[Tally, ...], headers: Headers) -> None:
         self._limiter = limiter
         self._held = held
-        self.left = left
-        """Neurons, as the request began, if its key has no limits: then there is no more to tell of them."""
+        self.headers = headers
+        """What there is to tell with the answer, as of the request's beginning."""
         self.neurons: float | None = None
         """What the request has cost, for whoever knows to set: later ones are expected to cost the like."""
 
@@ -96,24 +99,21 @@ class Limiter:
 
     def admit(self, caller: Caller) -> Admission:
         """Let a request begin. A refusal costs nothing: it counts as no request. Raises RateLimitError."""
-        budget = self._budget if caller.account.is_ours else None
-        if caller.limits is UNLIMITED:  # as most are
-            return Admission(self, ()) if budget is None else self._admit_plain(budget)
-        if budget is not None:
-            self._check_neurons(self._spent(), budget, self._server, "server")
-        tally = self._admit_key(caller)
-        if budget is None:
-            return Admission(self, (tally,))
-        self._server.begin()
-        return Admission(self, (tally, self._server))
-
-    def _admit_plain(self, budget: float) -> Admission:
-        """Within the server's budget alone."""
-        spent, server = self._spent(), self._server
-        if spent + (server.running + 1) * self._expected >= budget:
+        budget, server = self._budget, self._server
+        left = None
+        if budget is not None and caller.account.is_ours:
+            spent = self._spent()
             self._check_neurons(spent, budget, server, "server")
-        server.running += 1
-        return Admission(self, (server,), 0.0 if self._is_spent() else budget - spent)
+            left = 0.0 if self._is_spent() else budget - spent
+        if caller.limits is not UNLIMITED:
+            tally, headers = self._admit_key(caller, left)
+            held: tuple[Tally, ...] = (tally,)
+        else:  # as most are
+            held, headers = (), [] if left is None else [(REMAINING, b"%d" % left)]
+        if left is not None:
+            server.running += 1
+            held = (*held, server)
+        return Admission(self, held, headers)
 
     def learn(self, neurons: float) -> None:
         """What a request has cost."""
@@ -122,65 +122,39 @@ class Limiter:
 
     def remaining_neurons(self, caller: Caller) -> float | None:
         """What the caller can spend until 00:00 UTC: the least of the key's and the server's. None: no limit."""
-        allowances = []
-        if self._budget is not None and caller.account.is_ours:
-            allowances.append(self._left(self._budget))
-        if caller.limits.neurons_per_day is not None:
-            allowances.append(caller.limits.neurons_per_day - self._ledger.spent_today(caller.name))
-        return max(min(allowances), 0.0) if allowances else None
+        return _least(self._own(caller), self._left(caller))
 
     def headers(self, caller: Caller) -> Headers:
         """For every answer, refusals included: OpenAI's `x-ratelimit-*`, the same for neurons, and what is left.
 
         So many more requests as `remaining` says would be let in now. Neurons are rounded down.
         """
-        limits = caller.limits
-        headers: Headers = []
-        now = self._now()
-        if limits.requests_per_minute is not None:
-            limit = limits.requests_per_minute
-            drawn = self._tally(caller.name).settle(now, limit)
-            reset = duration(drawn * MINUTE_SECONDS / limit).encode() if drawn else b"0s"
-            headers += _rate_headers(b"requests", limit, limit - drawn + ROUNDING, reset)
-        if limits.neurons_per_day is not None:
-            left = max(limits.neurons_per_day - self._ledger.spent_today(caller.name), 0.0)
-            reset = _in_seconds(math.ceil(until_midnight(now)))
-            headers += _rate_headers(b"neurons", limits.neurons_per_day, left, reset)
-        remaining_neurons = self.remaining_neurons(caller)
-        if remaining_neurons is not None:
-            headers.append(_remaining(remaining_neurons))
-        return headers
+        limits, now = caller.limits, self._now()
+        limit = limits.requests_per_minute
+        drawn = 0.0 if limit is None else self._tally(caller.name).settle(now, limit)
+        return _headers(limits, now, drawn, self._own(caller), self._left(caller))
 
-    def _admit_key(self, caller: Caller) -> Tally:
+    def _admit_key(self, caller: Caller, left: float | None) -> tuple[Tally, Headers]:
         """Begins the request: other workers have to see it before it is seen whether there are too many."""
         limits, tally = caller.limits, self._tally(caller.name)
-        if limits.neurons_per_day is not None:
-            self._check_neurons(self._ledger.spent_today(caller.name), limits.neurons_per_day, tally, "key")
+        now, drawn, own = self._now(), 0.0, self._own(caller)
+        if limits.neurons_per_day is not None and own is not None:
+            self._check_neurons(limits.neurons_per_day - own, limits.neurons_per_day, tally, "key")
         tally.begin()
         try:
             if limits.concurrent_requests is not None:
                 _check_running(tally, limits.concurrent_requests)
             if limits.requests_per_minute is not None:  # the last: it changes something
-                self._draw(tally, limits.requests_per_minute)
+                drawn = _draw(tally, now, limits.requests_per_minute)
         except RateLimitError:
             tally.end()
             raise
-        return tally
-
-    def _draw(self, tally: Tally, limit: int) -> None:
-        """Take one request out of the bucket."""
-        missing = tally.settle(self._now(), limit) + 1 - limit
-        if missing > ROUNDING:
-            wait = missing * MINUTE_SECONDS / limit
-            raise RateLimitError(
-                f"Rate limit reached for this key on requests per min (RPM): Limit {limit}. "
-                f"Please try again in {duration(wait)}.",
-                retry_after_seconds=math.ceil(wait - ROUNDING),
-            )
-        tally.draw()
+        return tally, _headers(limits, now, drawn, own, left)
 
     def _check_neurons(self, spent: float, limit: float, tally: Tally, whose: str) -> None:
         """Whether so many are left as one more request may cost, beside those that run."""
+        if spent + (tally.running + 1) * self._expected < limit:  # nearly always
+            return
         share = min(self._expected, limit * LARGEST_SHARE)
         if spent < limit and spent + (tally.running + 1) * share <= limit:
             return
@@ -198,8 +172,16 @@ class Limiter:
             retry_after_seconds=2,
         )
 
-    def _left(self, budget: float) -> float:
-        return 0.0 if self._is_spent() else budget - self._spent()
+    def _own(self, caller: Caller) -> float | None:
+        """Neurons that the key has left."""
+        limit = caller.limits.neurons_per_day
+        return None if limit is None else max(limit - self._ledger.sums().keys.get(caller.name, 0.0), 0.0)
+
+    def _left(self, caller: Caller) -> float | None:
+        """Neurons that the server has left for the caller."""
+        if self._budget is None or not caller.account.is_ours:
+            return None
+        return 0.0 if self._is_spent() else max(self._budget - self._spent(), 0.0)
 
     def _spent(self) -> float:
         """Neurons, of the server's own accounts."""
@@ -224,6 +206,20 @@ def _check_running(tally: Tally, limit: int) -> None:
         )
 
 
+def _draw(tally: Tally, now: float, limit: int) -> float:
+    """Take one request out of the bucket, and tell how many are out of it then."""
+    drawn = tally.settle(now, limit) + 1
+    if drawn - limit > ROUNDING:
+        wait = (drawn - limit) * MINUTE_SECONDS / limit
+        raise RateLimitError(
+            f"Rate limit reached for this key on requests per min (RPM): Limit {limit}. "
+            f"Please try again in {duration(wait)}.",
+            retry_after_seconds=math.ceil(wait - ROUNDING),
+        )
+    tally.draw()
+    return drawn
+
+
 def until_midnight(now: float) -> float:
     """Seconds until the next UTC day."""
     return DAY_SECONDS - now % DAY_SECONDS
@@ -231,7 +227,11 @@ def until_midnight(now: float) -> float:
 
 def duration(seconds: float) -> str:
     """As OpenAI writes it in headers: `120ms`, `6s`, `1m0s`, `13h5m0.5s`. Rounded up to milliseconds."""
-    milliseconds = math.ceil(round(seconds * 1000, 3))
+    return _duration(math.ceil(seconds * 1000 - 0.0005))
+
+
+@lru_cache(maxsize=1024)
+def _duration(milliseconds: int) -> str:
     if 0 < milliseconds < 1000:
         return f"{milliseconds}ms"
     minutes, rest = divmod(milliseconds, 60_000)
@@ -240,18 +240,22 @@ def duration(seconds: float) -> str:
     return f"{text}{rest / 1000:g}s"
 
 
-def _remaining(neurons: float) -> tuple[bytes, bytes]:
-    return REMAINING, b"%d" % max(neurons, 0.0)
+def _least(own: float | None, left: float | None) -> float | None:
+    return left if own is None else own if left is None else min(own, left)
 
 
-@lru_cache(maxsize=2)
-def _in_seconds(seconds: int) -> bytes:
-    return duration(seconds).encode()
+def _headers(limits: Limits, now: float, drawn: float, own: float | None, left: float | None) -> Headers:
+    """`own` and `left` are what the key and the server have left, `drawn` the requests that are out of the bucket."""
+    headers: Headers = []
+    if (limit := limits.requests_per_minute) is not None:
+        headers += _rate_headers(REQUESTS, limit, limit - drawn + ROUNDING, drawn * MINUTE_SECONDS / limit)
+    if limits.neurons_per_day is not None:
+        headers += _rate_headers(NEURONS, limits.neurons_per_day, own or 0.0, math.ceil(until_midnight(now)))
+    if (least := _least(own, left)) is not None:
+        headers.append((REMAINING, b"%d" % least))
+    return headers
 
 
-def _rate_headers(what: bytes, limit: float, remaining: float, reset: bytes) -> Headers:
-    return [
-        (b"x-ratelimit-limit-" + what, b"%d" % limit),
-        (b"x-ratelimit-remaining-" + what, b"%d" % remaining),
-        (b"x-ratelimit-reset-" + what, reset),
-    ]
+def _rate_headers(names: tuple[bytes, bytes, bytes], limit: float, remaining: float, reset_seconds: float) -> Headers:
+    a, b, c = names
+    return [(a, b"%d" % limit), (b, b"%d" % remaining), (c, duration(reset_seconds).encode())]

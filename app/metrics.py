@@ -67,10 +67,6 @@ class Histogram:
     """Of each bucket alone; the last is of those longer than all."""
     sum: float = 0.0
 
-    def observe(self, seconds: float) -> None:
-        self.counts[bisect_left(SECONDS, seconds)] += 1
-        self.sum += seconds
-
 
 @dataclass(slots=True)
 class RouteCounts:
@@ -139,13 +135,15 @@ class Metrics:
         counts.statuses[status] = counts.statuses.get(status, 0) + 1
         if is_stream:
             counts.streams += 1
-        whole, first = counts.seconds, counts.first_byte  # `observe` written out, as at each request
+        whole, first = counts.seconds, counts.first_byte
         whole.counts[bisect_left(SECONDS, seconds)] += 1
         whole.sum += seconds
         if first_byte_seconds is not None:
             first.counts[bisect_left(SECONDS, first_byte_seconds)] += 1
             first.sum += first_byte_seconds
-        if model is not None and usage is not None and _is_any(usage):
+        if model is None or usage is None:
+            return
+        if usage.prompt_tokens or usage.completion_tokens or usage.neurons or usage.audio_seconds:
             consumed = self.models.get(model) or self.models[_bounded(model, self.models, MOST_MODELS)]
             consumed.prompt += usage.prompt_tokens
             consumed.completion += usage.completion_tokens
@@ -234,10 +232,6 @@ def _pattern(template: str) -> re.Pattern[str]:
     if literals[0].startswith("/v1/"):
         literals[0] = f"(?:/v1)?{literals[0].removeprefix('/v1')}"
     return re.compile(".+".join(literals), re.DOTALL)
-
-
-def _is_any(usage: Usage) -> bool:
-    return bool(usage.prompt_tokens or usage.completion_tokens or usage.neurons or usage.audio_seconds)
 
 
 def _bounded(name: str, names: Collection[str], most: int) -> str:

@@ -249,7 +249,8 @@ async def test_who_brings_an_account_has_no_budget(server: Limiter, ledger: Ledg
 
 async def test_when_cloudflare_says_that_nothing_is_left_nothing_is(ledger: Ledger, clock: Clock) -> None:
     limiter = Limiter(ledger, budget=100, accounts=["first"], is_spent=lambda: True, now=clock)
-    assert limiter.admit(caller()).left == 0  # what is kept of former answers is still to be had
+    told = limiter.admit(caller()).headers  # what is kept of former answers is still to be had
+    assert told == [(b"x-flarelay-remaining-neurons", b"0")]
     assert headers(limiter, caller()) == {"x-flarelay-remaining-neurons": "0"}
 
 

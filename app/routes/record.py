@@ -11,7 +11,7 @@ from starlette.types import Scope, Send
 from app.auth import Auth
 from app.calls import Caller, Failure, Usage
 from app.errors import APIStatusError, InternalServerError
-from app.limits import REMAINING, Admission
+from app.limits import Admission
 from app.logs import log_request
 from app.routes.books import Books
 from app.routes.replies import Headers, send_error
@@ -73,8 +73,8 @@ class Record:
             self.books.metrics.streams_open += 1
         if self.asker is None:
             return []
-        if status == 200 and self.admission and (left := self.admission.left) is not None:
-            return [(REMAINING, b"%d" % left)]
+        if status == 200 and self.admission:
+            return self.admission.headers
         return self.books.headers(self.asker)
 
     def fail(self, error: APIStatusError) -> None:

@@ -110,8 +110,8 @@ class Ledger:
         self._lock = asyncio.Lock()
         self._refreshing: asyncio.Task[None] | None = None
         self._day = 0
-        self._begins_at = 0.0
-        """Unix seconds of its first moment."""
+        self._begins_at = self._ends_at = 0.0
+        """Unix seconds of its first moment, and of the next day's."""
         self._sums = Sums()
         self._version: int | None = None
 
@@ -175,9 +175,10 @@ class Ledger:
     def sums(self) -> "Sums":
         """What was spent since 00:00 UTC. They grow until then: ask anew for the next day's."""
         now = self._now()
-        if not self._begins_at <= now < self._begins_at + DAY_SECONDS:
+        if not self._begins_at <= now < self._ends_at:
             self._day = int(now // DAY_SECONDS)
             self._begins_at = self._day * DAY_SECONDS
+            self._ends_at = self._begins_at + DAY_SECONDS
             self._version = None  # the sums of this day are to be read
             self._sums = self._summed(())
         return self._sums

@@ -227,7 +227,7 @@ class ResponseStream(httpx2.AsyncByteStream):
                 failure.request = self._request
             raise
         if connection.is_complete:
-            self._give_back()
+            self._give_back(connection)
         if not piece:
             raise StopAsyncIteration
         return piece
@@ -236,18 +236,17 @@ class ResponseStream(httpx2.AsyncByteStream):
         """Give the connection back: to the pool if it has brought the whole response, otherwise to be closed."""
         if self._connection is not None:
             self._is_cut = True
-            self._give_back()
+            self._give_back(self._connection)
 
     def __del__(self) -> None:
         """Nobody closed it, as when a task is cancelled at the moment it gets the response."""
         if self._connection is not None and not self._connection.loop.is_closed():
             self._connection.loop.call_soon_threadsafe(self._connection.close)
 
-    def _give_back(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.tap = None  # it would hold on to the client's side, up to the next collection of garbage
-            self._release(connection)
+    def _give_back(self, connection: Connection) -> None:
+        self._connection = None
+        connection.tap = None  # it would hold on to the client's side, up to the next collection of garbage
+        self._release(connection)
 
 
 class EnvironmentTransport(httpx2.AsyncBaseTransport):
