@@ -1,20 +1,21 @@
 """What accounting costs: CPU time per request with ledger, limits and metrics, against the same without.
 
-    python -m bench.books [starts]      half a minute for each of the 10 starts that it takes unless told otherwise
+    python -m bench.books [rounds]      four minutes for the 40 rounds that it takes unless told otherwise
 
-Three servers share a core, ask the same canned upstream, and are loaded in turns, a second each: one keeps no books,
-one has a plain key and the day's budget, as by default, and one a key with every limit that there is. Two processes of
-the same program differ by some 4 %, so all of them are started again and again. What counts is the ratio of
-neighbouring seconds, of which each start gives a median; the median of those is printed, with the range in which it
-lies nine times out of ten. It is taken of whole answers of a kilobyte, which are about the shortest there are, and of
-streams.
+A server asks a canned upstream and is loaded in turns, a second each: while it keeps no books, with a plain key and the
+day's budget, as by default, and with a key that has every limit there is. Two processes of the same program differ by
+some 4 %, so it is one process all the time, which a signal tells to keep books or not. What counts is the ratio of
+neighbouring seconds; their median is printed with the range in which it lies nine times out of ten. It is taken of
+whole answers of a kilobyte, which are about the shortest there are, and of streams.
 """
 
+import os
 import random
+import signal
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -26,13 +27,12 @@ from app.routes.edge import Edge
 from app.routes.shortcut import Server
 from app.server.protocol import OPTIONS
 from bench.yardstick.__main__ import LOAD_ON, Run
+from bench.yardstick.load import Door
 from bench.yardstick.processes import on_cores
 from bench.yardstick.scenarios import Scenario, measure
-from bench.yardstick.targets import KEY, Kitchen, Recipe, flarelay
+from bench.yardstick.targets import KEY, Recipe, Target, bearer, flarelay
 
-STARTS = 10
-ROUNDS = 4
-"""Of each start."""
+ROUNDS = 40
 SECONDS = 1.0
 SCENARIOS = {
     "a whole answer": Scenario("json32", "json", 32, ()),
@@ -40,68 +40,59 @@ SCENARIOS = {
 }
 
 ENOUGH = "1000000000000"
-LIMITS = f"name={KEY};rpm=100000000;concurrent=1000;neurons={ENOUGH}"
-SETTINGS = {"plain key": {"NEURON_BUDGET": ENOUGH}, "every limit": {"NEURON_BUDGET": ENOUGH, "API_KEYS": LIMITS}}
+LIMITED = "sk-limited"
+SETTINGS = {
+    "NEURON_BUDGET": ENOUGH,
+    "API_KEYS": f"{KEY},name={LIMITED};rpm=100000000;concurrent=1000;neurons={ENOUGH}",
+}
+KEYS = {"plain key": KEY, "every limit": LIMITED}
 WITHOUT = "without"
 
+KEEP, KEEP_NONE = signal.SIGUSR1, signal.SIGUSR2
 
-def without_books() -> Server:
-    """The server, but for what it would write down."""
+
+def with_a_switch() -> Server:
+    """The server, which heeds signals about its books."""
     app = from_environment()
     assert isinstance(app, Server)  # noqa: S101 - it has a front
-    assert isinstance(app.front, Edge)  # noqa: S101 - which keeps the books
-    app.front.books = None
+    front = app.front
+    assert isinstance(front, Edge)  # noqa: S101 - which keeps the books
+    books = front.books
+    signal.signal(KEEP, lambda *_: setattr(front, "books", books))
+    signal.signal(KEEP_NONE, lambda *_: setattr(front, "books", None))
     return app
 
 
-def serve(factory: str, port: int) -> None:
-    uvicorn.run(factory, factory=True, port=port, **OPTIONS)
+def recipe(upstream: int, folder: Path) -> Recipe | None:
+    found = flarelay(SETTINGS)(upstream, folder)
+    assert found  # noqa: S101 - Flarelay is always to be had
+    command = [sys.executable, "-m", "bench.books", "serve", str(found.door.port)]
+    return replace(found, command=command, kinds=("json", "burst"))
 
 
-def kitchen(factory: str, settings: Mapping[str, str]) -> Kitchen:
-    """All are started alike: nothing but the books may differ."""
-
-    def recipe(upstream: int, folder: Path) -> Recipe | None:
-        found = flarelay(settings)(upstream, folder)
-        assert found  # noqa: S101 - Flarelay is always to be had
-        command = [sys.executable, "-m", "bench.books", "serve", factory, str(found.door.port)]
-        return replace(found, command=command, kinds=("json", "burst"))
-
-    return recipe
+def spent(target: Target, way: str, scenario: Scenario, folder: Path) -> float:
+    """Microseconds of CPU time per answer."""
+    os.kill(target.pid, KEEP_NONE if way == WITHOUT else KEEP)
+    time.sleep(0.1)
+    door = Door(target.door.port, headers=bearer(KEYS.get(way, KEY)))
+    return measure(scenario, door, target, SECONDS, folder).cpu_us
 
 
-def kitchens() -> dict[str, Kitchen]:
-    with_books = {name: kitchen("app.main:from_environment", settings) for name, settings in SETTINGS.items()}
-    return {WITHOUT: kitchen("bench.books:without_books", {})} | with_books
-
-
-def spent() -> dict[tuple[str, str], list[float]]:
-    """Microseconds of CPU time per request or event, in each scenario, of each server, in each round of a start."""
+def measured(rounds: int) -> dict[tuple[str, str], list[float]]:
+    """What was spent in each round, by scenario and way."""
     found: dict[tuple[str, str], list[float]] = {}
-    with tempfile.TemporaryDirectory(prefix="books-") as folder, ExitStack() as parts, on_cores(LOAD_ON):
-        course = Run(Path(folder), parts)
-        for name, kitchen in kitchens().items():
-            course.add(name, kitchen)
-        for number in range(ROUNDS + 1):
-            names = list(course.targets)
-            for name in names if number % 2 else reversed(names):
-                target = course.targets[name]
-                for what, scenario in SCENARIOS.items():
-                    sample = measure(scenario, target.door, target, SECONDS, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="books-") as path, ExitStack() as parts, on_cores(LOAD_ON):
+        folder = Path(path)
+        course = Run(folder, parts)
+        course.add("books", recipe)
+        for number in range(rounds + 1):
+            ways = [WITHOUT, *KEYS]
+            for what, scenario in SCENARIOS.items():
+                for way in ways if number % 2 else reversed(ways):
+                    each = spent(course.targets["books"], way, scenario, folder)
                     if number:  # the first one warms up
-                        found.setdefault((what, name), []).append(sample.cpu_us)
+                        found.setdefault((what, way), []).append(each)
     return found
-
-
-def ratios(found: Mapping[tuple[str, str], list[float]]) -> dict[tuple[str, str], float]:
-    """The CPU time of a server with books to that of the one without, in each scenario: the median of the rounds."""
-    return {
-        (what, name): statistics.median(
-            each / other for each, other in zip(found[what, name], found[what, WITHOUT], strict=True)
-        )
-        for what in SCENARIOS
-        for name in SETTINGS
-    }
 
 
 def likely(ratios: list[float]) -> tuple[float, float]:
@@ -111,17 +102,18 @@ def likely(ratios: list[float]) -> tuple[float, float]:
     return medians[100], medians[-101]
 
 
-def main(starts: int) -> None:
-    of_starts = [ratios(spent()) for _ in range(starts)]
-    for what, name in of_starts[0]:
-        found = [each[what, name] for each in of_starts]
-        low, high = likely(found)
-        median = statistics.median(found)
-        print(f"{what}, {name}: {median:.3f} ({low:.3f} to {high:.3f}) of the CPU without books")  # noqa: T201
+def main(rounds: int) -> None:
+    found = measured(rounds)
+    for what in SCENARIOS:
+        for way in KEYS:
+            ratios = [each / other for each, other in zip(found[what, way], found[what, WITHOUT], strict=True)]
+            low, high = likely(ratios)
+            median = statistics.median(ratios)
+            print(f"{what}, {way}: {median:.3f} ({low:.3f} to {high:.3f}) of the CPU without books")  # noqa: T201
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
-        serve(sys.argv[2], int(sys.argv[3]))
+        uvicorn.run("bench.books:with_a_switch", factory=True, port=int(sys.argv[2]), **OPTIONS)
     else:
-        main(int(sys.argv[1]) if sys.argv[1:] else STARTS)
+        main(int(sys.argv[1]) if sys.argv[1:] else ROUNDS)

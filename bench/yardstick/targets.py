@@ -181,8 +181,8 @@ def portkey(folder_of_package: str | None, provider: str, base_path: str) -> Kit
     return recipe
 
 
-def bearer() -> dict[str, str]:
-    return {"Authorization": f"Bearer {KEY}"}
+def bearer(key: str = KEY) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
 
 
 def commit() -> str:
