@@ -103,7 +103,8 @@ class Limiter:
         left = None
         if budget is not None and caller.account.is_ours:
             spent = self._spent()
-            self._check_neurons(spent, budget, server, "server")
+            if spent + (server.running + 1) * self._expected >= budget:  # nearly never
+                self._check_neurons(spent, budget, server, "server")
             left = 0.0 if self._is_spent() else budget - spent
         if caller.limits is not UNLIMITED:
             tally, headers = self._admit_key(caller, left)
@@ -153,8 +154,6 @@ class Limiter:
 
     def _check_neurons(self, spent: float, limit: float, tally: Tally, whose: str) -> None:
         """Whether so many are left as one more request may cost, beside those that run."""
-        if spent + (tally.running + 1) * self._expected < limit:  # nearly always
-            return
         share = min(self._expected, limit * LARGEST_SHARE)
         if spent < limit and spent + (tally.running + 1) * share <= limit:
             return

@@ -72,17 +72,7 @@ class Books:
     def _charge(self, record: "Record", caller: Caller, model: str, usage: Usage) -> None:
         accounts = record.accounts or (caller.account.id,)
         if len(accounts) == 1:  # nearly always
-            self._ledger.add(
-                caller.name,
-                accounts[0],
-                model,
-                usage.neurons or 0.0,
-                usage.is_priced,
-                usage.prompt_tokens,
-                usage.completion_tokens,
-                usage.cached_tokens,
-                usage.audio_seconds,
-            )
+            self._ledger.add(caller.name, accounts[0], model, usage)
         else:
             for entry in entries(caller.name, accounts, model, usage, record.shares):
                 self._ledger.record(entry)

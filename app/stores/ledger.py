@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from sqlite3 import Connection
 from typing import NamedTuple
 
+from app.calls import Usage
 from app.stores.database import Database, StoreError
 from app.stores.writer import Writer
 
@@ -133,25 +134,13 @@ class Ledger:
 
     def record(self, entry: Entry) -> None:
         """Count it for today. What can't be written now is tried again."""
-        self.add(*entry)
+        key, account, model, neurons, is_priced, prompt, completion, cached, seconds, calls = entry
+        usage = Usage(prompt, completion, cached, neurons=neurons, is_priced=is_priced, audio_seconds=seconds)
+        self.add(key, account, model, usage, calls)
 
-    def add(
-        self,
-        key: str,
-        account: str,
-        model: str,
-        neurons: float,
-        is_estimated: bool,
-        prompt: int,
-        completion: int,
-        cached: int,
-        seconds: float,
-        calls: int = 1,
-    ) -> None:
-        """As `record`, with the fields of an entry: nearly every request makes one."""
-        if not 0 <= neurons <= LARGEST:  # nor NaN, after which no sum could be compared any more
-            neurons = 0.0
-        sums = self.sums()
+    def add(self, key: str, account: str, model: str, usage: Usage, calls: int = 1) -> None:
+        """As `record`, for what one account has paid for."""
+        sums, neurons = self.sums(), usage.neurons
         spot = (self._day, key, account, model)
         totals = self._waiting.get(spot)
         if totals is None:
@@ -160,15 +149,15 @@ class Ledger:
         elif self._writer.is_idle:  # it has given up
             self._writer.due()
         totals[0] += calls
-        totals[3] += prompt
-        totals[4] += completion
-        if cached:
-            totals[5] += cached
-        if seconds:
-            totals[6] += seconds
-        if neurons:
+        totals[3] += usage.prompt_tokens
+        totals[4] += usage.completion_tokens
+        if usage.cached_tokens:
+            totals[5] += usage.cached_tokens
+        if usage.audio_seconds:
+            totals[6] += usage.audio_seconds
+        if neurons and 0 < neurons <= LARGEST:  # nor NaN, after which no sum could be compared any more
             totals[1] += neurons
-            if is_estimated:
+            if usage.is_priced:
                 totals[2] += neurons
             sums.add(key, account, neurons)
 
