@@ -40,22 +40,28 @@ class Admission:
     Use it as a context manager, or call `release`; what comes after the first time does nothing.
     """
 
-    __slots__ = ("_held", "_limiter", "headers", "neurons")
+    __slots__ = ("_key", "_limiter", "_server", "headers", "neurons")
 
-    def __init__(self, limiter: "Limiter", held: tuple[Tally, ...], headers: Headers) -> None:
+    def __init__(self, limiter: "Limiter", key: Tally | None, server: Tally | None, headers: Headers) -> None:
+        """`key` and `server` are the tallies in which the request runs."""
         self._limiter = limiter
-        self._held = held
+        self._key = key
+        self._server = server
         self.headers = headers
         """What there is to tell with the answer, as of the request's beginning."""
         self.neurons: float | None = None
         """What the request has cost, for whoever knows to set: later ones are expected to cost the like."""
 
     def release(self) -> None:
-        held, self._held = self._held, ()
-        for tally in held:
-            tally.end()
-        if held and self.neurons is not None and math.isfinite(self.neurons):
-            self._limiter.learn(self.neurons)
+        key, server, neurons = self._key, self._server, self.neurons
+        if key:
+            key.end()
+            self._key = None
+        if server:
+            server.running -= 1
+            self._server = None
+        if neurons is not None and neurons < math.inf and (key or server):
+            self._limiter.learn(neurons)
 
     def __enter__(self) -> "Admission":
         return self
@@ -106,15 +112,13 @@ class Limiter:
             if spent + (server.running + 1) * self._expected >= budget:  # nearly never
                 self._check_neurons(spent, budget, server, "server")
             left = 0.0 if self._is_spent() else budget - spent
+        key, headers = None, [] if left is None else [(REMAINING, b"%d" % left)]
         if caller.limits is not UNLIMITED:
-            tally, headers = self._admit_key(caller, left)
-            held: tuple[Tally, ...] = (tally,)
-        else:  # as most are
-            held, headers = (), [] if left is None else [(REMAINING, b"%d" % left)]
-        if left is not None:
-            server.running += 1
-            held = (*held, server)
-        return Admission(self, held, headers)
+            key, headers = self._admit_key(caller, left)
+        if left is None:
+            return Admission(self, key, None, headers)
+        server.running += 1
+        return Admission(self, key, server, headers)
 
     def learn(self, neurons: float) -> None:
         """What a request has cost."""

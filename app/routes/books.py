@@ -65,17 +65,14 @@ class Books:
         )
         if (admission := record.admission) and record.asker:
             if usage and (model := record.ran or record.model):
-                self._charge(record, record.asker, model, usage)
+                key, accounts = record.asker.name, record.accounts or (record.asker.account.id,)
+                if len(accounts) == 1:  # nearly always
+                    self._ledger.add(key, accounts[0], model, usage)
+                else:
+                    for entry in entries(key, accounts, model, usage, record.shares):
+                        self._ledger.record(entry)
                 admission.neurons = usage.neurons
             admission.release()
-
-    def _charge(self, record: "Record", caller: Caller, model: str, usage: Usage) -> None:
-        accounts = record.accounts or (caller.account.id,)
-        if len(accounts) == 1:  # nearly always
-            self._ledger.add(caller.name, accounts[0], model, usage)
-        else:
-            for entry in entries(caller.name, accounts, model, usage, record.shares):
-                self._ledger.record(entry)
 
 
 def entries(

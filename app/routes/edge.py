@@ -36,8 +36,9 @@ class Edge:
             return
         scope["path"] = plain_path(scope["path"])
         record = scope["record"] = Record(_request_id(scope["headers"]), scope["method"], without_key(scope["path"]))
-        if self.books:
-            record.begin(self.books)
+        if books := self.books:
+            record.books = books
+            books.metrics.requests_open += 1
         id_header = (b"x-request-id", record.request_id.encode())
 
         def send_on(message: Message) -> Awaitable[None]:

@@ -57,11 +57,6 @@ class Record:
                 books.settle()
             self.admission = books.admit(caller)
 
-    def begin(self, books: Books) -> None:
-        """The request has come in."""
-        self.books = books
-        books.metrics.requests_open += 1
-
     def answer(self, status: int) -> Headers:
         """The answer begins. What there is to tell of what is left."""
         self.status = status
