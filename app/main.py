@@ -153,7 +153,7 @@ def _add_edges(app: Server, settings: Settings, routes: Routes, books: Books) ->
         max_age=A_DAY,
     )
     fast = {route.path: Faults(route.endpoint, quota_ends_channel=ends_channel) for route in routes.hot}
-    app.front = Edge(Shortcut(app.inside, fast), books=books)
+    app.front = Edge(Shortcut(app.inside, fast), books, plain=fast)
     books.known = templates(routes.all)
 
 

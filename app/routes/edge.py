@@ -2,7 +2,7 @@
 catch for what nobody foresaw."""
 
 import re
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,16 +26,21 @@ DAILY_LIMIT = "daily_limit_reached"
 class Edge:
     """ASGI middleware, the outermost one. Puts `record` into the scope, for the handlers to fill in."""
 
-    def __init__(self, app: ASGIApp, books: Books | None = None) -> None:
+    def __init__(self, app: ASGIApp, books: Books | None = None, plain: Collection[str] = ()) -> None:
+        """`plain`: the paths that most requests have, which are as they should be."""
         self._app = app
         self.books = books
+        self._plain = frozenset(plain)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope["path"] = plain_path(scope["path"])
-        record = scope["record"] = Record(_request_id(scope["headers"]), scope["method"], without_key(scope["path"]))
+        path = shown = scope["path"]
+        if path not in self._plain:
+            path = scope["path"] = plain_path(path)
+            shown = without_key(path)
+        record = scope["record"] = Record(_request_id(scope["headers"]), scope["method"], shown)
         if books := self.books:
             record.books = books
             books.metrics.requests_open += 1
