@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import deque
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 from urllib.parse import unquote
+from weakref import WeakKeyDictionary
 
 import httptools
 from starlette.types import ASGIApp, Scope
@@ -14,6 +15,7 @@ from uvicorn.server import ServerState
 
 from app.alarm import Alarm
 from app.server.exchange import Exchange
+from app.server.starts import Starts
 
 LARGEST_HEAD = 64 * 1024
 """Bytes. The parser collects headers, and trailers, without an end."""
@@ -37,6 +39,7 @@ class Protocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._answering: ASGIApp = config.loaded_app
+        self._starts = _starts_of(config, self.loop)
         self._idle = Alarm(self.timeout_keep_alive_handler)
         self._headed_bytes = 0
         """Since something that was no part of a head, or of trailers."""
@@ -143,6 +146,9 @@ class Protocol(HttpToolsProtocol):
     def _start(self, exchange: Exchange, scope: Scope) -> None:
         self._running = exchange
         self._idle.set(None)
+        self._starts.add(partial(self._run, exchange, scope))
+
+    def _run(self, exchange: Exchange, scope: Scope) -> None:
         task = self.loop.create_task(exchange.run(self._answering, scope))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -159,6 +165,17 @@ class Protocol(HttpToolsProtocol):
             self._start(*self._waiting.popleft())
         else:
             self._idle.set(self.timeout_keep_alive)
+
+
+_all_starts: WeakKeyDictionary[Config, Starts] = WeakKeyDictionary()
+
+
+def _starts_of(config: Config, loop: asyncio.AbstractEventLoop) -> Starts:
+    """Those of the server that has the configuration."""
+    starts = _all_starts.get(config)
+    if starts is None:
+        starts = _all_starts[config] = Starts(loop)
+    return starts
 
 
 class Target(NamedTuple):
