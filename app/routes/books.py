@@ -1,7 +1,7 @@
 """Books: what every request is let in by, and where what it cost is written down.
 
-Requests that have ended are booked together, one turn of the event loop later and before any other is let in: code
-that has just run for one of them runs faster for the next. To keep them longer would cost more, for new memory.
+Requests that have ended are booked together, one turn of the event loop later: code that has just run for one of them
+runs faster for the next. To keep them longer would cost more, for new memory.
 """
 
 import asyncio
@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from app.calls import Caller, Usage
+from app.calls import UNLIMITED, Caller, Usage
+from app.errors import RateLimitError
 from app.limits import Admission, Limiter
 from app.metrics import Metrics, route_of
 from app.routes.replies import Headers
@@ -23,16 +24,31 @@ class Books:
     """The limits, the ledger and the metrics."""
 
     def __init__(self, limiter: Limiter, ledger: Ledger, metrics: Metrics) -> None:
-        self.admit: Callable[[Caller], Admission] = limiter.admit
-        """Raises RateLimitError. What has ended has to be settled before."""
         self.headers: Callable[[Caller], Headers] = limiter.headers
         """What is left, for every answer."""
+        self._admit: Callable[[Caller], Admission] = limiter.admit
         self._ledger = ledger
         self.metrics = metrics
         self.known: frozenset[str] = frozenset()
         """The paths that there are, as templates."""
         self.ended: list[Record] = []
         """Requests that are still to be booked."""
+
+    def admit(self, caller: Caller) -> Admission:
+        """Let a request begin. Raises RateLimitError.
+
+        What has ended in this turn counts as running, with what it was expected to cost, as long as that is no reason
+        to refuse anybody.
+        """
+        if self.ended and caller.limits is not UNLIMITED:
+            self.settle()
+        try:
+            return self._admit(caller)
+        except RateLimitError:
+            if not self.ended:
+                raise
+        self.settle()
+        return self._admit(caller)
 
     def close(self, record: "Record") -> None:
         """The request is over."""

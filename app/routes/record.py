@@ -53,8 +53,6 @@ class Record:
         """Note who asks, and let the request begin. Raises RateLimitError."""
         self.caller, self.asker = caller.name, caller
         if books := self.books:
-            if books.ended:
-                books.settle()
             self.admission = books.admit(caller)
 
     def answer(self, status: int) -> Headers:

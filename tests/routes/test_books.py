@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.calls import Account, Caller, Usage
+from app.calls import Account, Caller, Limits, Usage
+from app.errors import RateLimitError
 from app.limits import Limiter
 from app.metrics import Metrics
 from app.routes.books import Books, entries
@@ -84,5 +85,36 @@ async def test_one_that_can_t_be_booked_keeps_no_other_from_it(
     assert ledger.spent_today() == 12
     assert books.metrics.requests_open == -3
     assert [entry.message for entry in caplog.records] == ["crash"]
+    await ledger.aclose()
+    await database.aclose()
+
+
+@pytest.mark.anyio
+async def test_what_has_ended_in_this_turn_is_settled_before_anybody_is_refused(tmp_path: Path) -> None:
+    database = Database(tmp_path / "flarelay.db")
+    await database.open()
+    ledger = Ledger(database)
+    books = Books(Limiter(ledger, budget=100, accounts=["a"]), ledger, Metrics())
+
+    def ended(neurons: float, caller: Caller = ASKER) -> None:
+        record = Record("id", "POST", "/v1/embeddings", books=books)
+        record.admit(caller)
+        record.model, record.usage, record.accounts = "m", replace(USAGE, neurons=neurons), ("a",)
+        record.close()
+
+    ended(40)
+    await asyncio.sleep(0)
+    for _ in range(30):  # for each of them 2 are set aside
+        ended(0.5)
+    assert ledger.spent_today() == 40  # there was room for them all: no need to hurry
+    ended(0.5)
+    assert ledger.spent_today() == 55  # there was none any more, but they have cost less
+    limited = replace(ASKER, limits=Limits(concurrent_requests=1))
+    ended(1, limited)
+    ended(60, limited)  # the one before has ended
+    assert ledger.spent_today() == 56.5
+    await asyncio.sleep(0)
+    with pytest.raises(RateLimitError):
+        ended(1)
     await ledger.aclose()
     await database.aclose()
