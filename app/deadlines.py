@@ -18,6 +18,7 @@ class Deadlines:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.running: dict[Deadline, None] = {}
+        """Those inside of which something runs."""
         self._timer: asyncio.TimerHandle | None = None
         self._checks_at = 0.0
 

@@ -109,12 +109,14 @@ class Limiter:
         left = None
         if budget is not None and caller.account.is_ours:
             spent = self._spent()
-            if spent + (server.running + 1) * self._expected >= budget:  # nearly never
+            if spent + (server.running + 1) * self._expected >= budget:  # else there is room whatever a share is
                 self._check_neurons(spent, budget, server, "server")
             left = 0.0 if self._is_spent() else budget - spent
-        key, headers = None, [] if left is None else [(REMAINING, b"%d" % left)]
+        key = None
         if caller.limits is not UNLIMITED:
             key, headers = self._admit_key(caller, left)
+        else:  # as most are
+            headers = [] if left is None else [(REMAINING, b"%d" % left)]
         if left is None:
             return Admission(self, key, None, headers)
         server.running += 1

@@ -67,6 +67,10 @@ class Histogram:
     """Of each bucket alone; the last is of those longer than all."""
     sum: float = 0.0
 
+    def observe(self, seconds: float) -> None:
+        self.counts[bisect_left(SECONDS, seconds)] += 1
+        self.sum += seconds
+
 
 @dataclass(slots=True)
 class RouteCounts:
@@ -135,12 +139,9 @@ class Metrics:
         counts.statuses[status] = counts.statuses.get(status, 0) + 1
         if is_stream:
             counts.streams += 1
-        whole, first = counts.seconds, counts.first_byte
-        whole.counts[bisect_left(SECONDS, seconds)] += 1
-        whole.sum += seconds
+        counts.seconds.observe(seconds)
         if first_byte_seconds is not None:
-            first.counts[bisect_left(SECONDS, first_byte_seconds)] += 1
-            first.sum += first_byte_seconds
+            counts.first_byte.observe(first_byte_seconds)
         if model is None or usage is None:
             return
         if usage.prompt_tokens or usage.completion_tokens or usage.neurons or usage.audio_seconds:
@@ -156,9 +157,7 @@ class Metrics:
 
     def upstream_call(self, seconds: float) -> None:
         """Count a try of a call, up to its answer or the first byte of its stream."""
-        histogram = self.upstream
-        histogram.counts[bisect_left(SECONDS, seconds)] += 1
-        histogram.sum += seconds
+        self.upstream.observe(seconds)
 
     def upstream_failure(self, kind: str, code: int | None) -> None:
         """Count a try that failed. Kinds are ours, and few; codes are whatever Cloudflare sent."""
