@@ -14,6 +14,7 @@ from app.commands import faults, read, run
 from app.server.protocol import OPTIONS
 from app.settings import Settings
 
+APP = "app.main:from_environment"
 NOTICES = {
     "managed": "calls run on your Cloudflare account {account}",
     "pass-through": "callers' keys are their own Cloudflare API tokens for account {account}",
@@ -44,17 +45,15 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _end)
     notice = NOTICES[settings.mode].format(account=_account(settings))
     print(f"Flarelay {__version__} on http://{_host(settings.host)}:{settings.port}/v1 - {notice}.", flush=True)  # noqa: T201
-    if settings.workers == 1:  # pragma: no branch - more are tested as processes; the first of them only minds others
+    options = OPTIONS | {"factory": True, "host": settings.host, "port": settings.port}
+    options["timeout_graceful_shutdown"] = settings.shutdown_seconds
+    if settings.workers == 1:
         gc.disable()  # while modules are loaded, which leaves little garbage; from_environment turns it on
-    uvicorn.run(
-        "app.main:from_environment",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        timeout_graceful_shutdown=settings.shutdown_seconds,
-        **OPTIONS,
-    )
+        uvicorn.run(APP, **options)
+    else:
+        from app.server.listening import serve_together  # which loads what one alone does not need
+
+        serve_together(APP, settings.workers, options)
 
 
 def _account(settings: Settings) -> str:

@@ -226,7 +226,7 @@ def test_a_server_that_cannot_start_says_why_in_a_line(
 
 @pytest.mark.usefixtures("_undone", "folder")
 def test_without_a_command_it_serves(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
-    served: list[str] = []
+    served = list[object]()
     monkeypatch.setattr("uvicorn.run", lambda app, **_: served.append(app))
     monkeypatch.setattr("gc.disable", lambda: None)
     monkeypatch.setattr("signal.signal", lambda *_: None)
@@ -236,6 +236,10 @@ def test_without_a_command_it_serves(monkeypatch: pytest.MonkeyPatch, capsys: Ou
     command_line()
     assert served == ["app.main:from_environment"]
     assert "http://127.0.0.1:" in capsys.readouterr().out
+    monkeypatch.setattr("app.server.listening.serve_together", lambda app, workers, _: served.append((app, workers)))
+    monkeypatch.setenv("WORKERS", "3")
+    command_line()
+    assert served[1:] == [("app.main:from_environment", 3)]
 
 
 @pytest.mark.usefixtures("folder")

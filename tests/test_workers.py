@@ -100,6 +100,21 @@ def scraped(url: str, name: str = "flarelay_requests", **labels: str) -> float:
     return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
 
+def test_connections_spread(cloud: Cloudflare, tmp_path: Path) -> None:
+    """Also those that a pool opens one by one, which all workers are free to accept."""
+    with workers(cloud, tmp_path) as (url, pids), ExitStack() as held:
+        before = [sockets_of(pid) for pid in pids]
+        for _ in range(20):
+            assert held.enter_context(connected(url)).get("/v1/models").status_code == 200
+        accepted = [sockets_of(pid) - was for pid, was in zip(pids, before, strict=True)]
+        assert min(accepted) >= 7
+
+
+def sockets_of(pid: int) -> int:
+    """Open ones."""
+    return sum(str(path.readlink()).startswith("socket:") for path in Path(f"/proc/{pid}/fd").iterdir())
+
+
 def test_requests_per_minute_are_those_of_all_workers(cloud: Cloudflare, tmp_path: Path) -> None:
     with workers(cloud, tmp_path, ";rpm=2") as (url, (first, second)):
         with without(second):

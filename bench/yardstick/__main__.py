@@ -17,12 +17,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from bench.yardstick.goals import Results
 from bench.yardstick.load import Door, answers
-from bench.yardstick.processes import ALL_CORES, Cores, free_port, on_cores, start, stop
+from bench.yardstick.processes import ALL_CORES, Cores, free_port, giving_way, on_cores, start, stop
 from bench.yardstick.profile import profile
 from bench.yardstick.report import figures, history_row, save, table
 from bench.yardstick.scenarios import OURS, SCENARIOS, Scenario, measure
@@ -68,9 +68,10 @@ class Run:
 
     @contextmanager
     def balanced(self, scenario: Scenario) -> Iterator[None]:
-        """Load and upstream on the cores that the scenario's targets leave them."""
-        cores = ALL_CORES if set(scenario.targets) & set(SPREAD) else LOAD_ON
-        with on_cores(cores):
+        """Load and upstream on the cores that the scenario's targets leave them, or out of their way."""
+        is_shared = bool(set(scenario.targets) & set(SPREAD))
+        cores = ALL_CORES if is_shared else LOAD_ON
+        with on_cores(cores), giving_way(self._process.pid) if is_shared else nullcontext():
             if hasattr(os, "sched_setaffinity"):
                 os.sched_setaffinity(self._process.pid, cores)
             yield
