@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from types import TracebackType
+from typing import NamedTuple
 
 from app.calls import UNLIMITED, Caller, Limits
 from app.errors import RateLimitError
@@ -34,42 +34,20 @@ NEURONS = (b"x-ratelimit-limit-neurons", b"x-ratelimit-remaining-neurons", b"x-r
 Headers = list[tuple[bytes, bytes]]
 
 
-class Admission:
-    """The leave of one request. Whoever has it gives it back, once the request is done and recorded in the ledger.
-
-    Use it as a context manager, or call `release`; what comes after the first time does nothing.
+class Admission(NamedTuple):
+    """The leave of a request, or of several that are alike. It is given back for each of them, once that is done and
+    recorded in the ledger: `Limiter.release`.
     """
 
-    __slots__ = ("_key", "_limiter", "_server", "headers", "neurons")
+    key: Tally | None
+    headers: Headers
+    """What there is to tell with the answer, as of the request's beginning."""
+    server: Tally | None
+    """With `key`, the tallies in which the request runs."""
 
-    def __init__(self, limiter: "Limiter", key: Tally | None, server: Tally | None, headers: Headers) -> None:
-        """`key` and `server` are the tallies in which the request runs."""
-        self._limiter = limiter
-        self._key = key
-        self._server = server
-        self.headers = headers
-        """What there is to tell with the answer, as of the request's beginning."""
-        self.neurons: float | None = None
-        """What the request has cost, for whoever knows to set: later ones are expected to cost the like."""
 
-    def release(self) -> None:
-        key, server, neurons = self._key, self._server, self.neurons
-        if key:
-            key.end()
-            self._key = None
-        if server:
-            server.running -= 1
-            self._server = None
-        if neurons is not None and neurons < math.inf and (key or server):
-            self._limiter.learn(neurons)
-
-    def __enter__(self) -> "Admission":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.release()
+FREE = Admission(None, [], None)
+"""Of those of whom nothing is counted."""
 
 
 class Limiter:
@@ -101,31 +79,53 @@ class Limiter:
         for each that runs.
         """
         self._server = Tally()
+        self._latest: Admission | None = None
+        """Of a caller without limits. The next one may have the same, unless something has changed: some request has
+        ended, more is spent than was then, or so many run that there may be no room.
+        """
+        self._total = self._room = 0.0
         self._keys: dict[str, Tally] = {}
 
     def admit(self, caller: Caller) -> Admission:
         """Let a request begin. A refusal costs nothing: it counts as no request. Raises RateLimitError."""
-        budget, server = self._budget, self._server
-        left = None
-        if budget is not None and caller.account.is_ours:
-            spent = self._spent()
-            if spent + (server.running + 1) * self._expected >= budget:  # else there is room whatever a share is
-                self._check_neurons(spent, budget, server, "server")
-            left = 0.0 if self._is_spent() else budget - spent
-        key = None
-        if caller.limits is not UNLIMITED:
-            key, headers = self._admit_key(caller, left)
-        else:  # as most are
-            headers = [] if left is None else [(REMAINING, b"%d" % left)]
-        if left is None:
-            return Admission(self, key, None, headers)
-        server.running += 1
-        return Admission(self, key, server, headers)
+        if (
+            self._latest
+            and caller.limits is UNLIMITED
+            and caller.account.is_ours
+            and self._server.running < self._room
+            and self._ledger.sums().total == self._total
+        ):
+            self._server.running += 1
+            return self._latest
+        return self._admit(caller)
 
-    def learn(self, neurons: float) -> None:
-        """What a request has cost."""
-        former = self._expected
-        self._expected = former + (neurons - former) * NEWEST_WEIGHT if former else neurons
+    def release(self, admission: Admission, neurons: float | None = None) -> None:
+        """A request is over. `neurons`: its cost, if that is known; later ones are expected to cost the like."""
+        self._latest = None
+        if admission.key:
+            admission.key.end()
+        if admission.server:
+            admission.server.running -= 1
+        if neurons is not None and neurons < math.inf and admission is not FREE:
+            former = self._expected
+            self._expected = former + (neurons - former) * NEWEST_WEIGHT if former else neurons
+
+    def _admit(self, caller: Caller) -> Admission:
+        budget = self._budget if caller.account.is_ours else None
+        if budget is None:
+            return FREE if caller.limits is UNLIMITED else Admission(*self._admit_key(caller, None), server=None)
+        server, spent = self._server, self._spent()
+        if spent + (server.running + 1) * self._expected >= budget:  # else there is room whatever a share is
+            self._check_neurons(spent, budget, server, "server")
+        left = 0.0 if self._is_spent() else budget - spent
+        if caller.limits is not UNLIMITED:
+            admission = Admission(*self._admit_key(caller, left), server)
+        else:
+            admission = self._latest = Admission(None, [(REMAINING, b"%d" % left)], server)
+            self._total = self._ledger.sums().total
+            self._room = (budget - spent) / self._expected - 1 if self._expected else math.inf
+        server.running += 1
+        return admission
 
     def remaining_neurons(self, caller: Caller) -> float | None:
         """What the caller can spend until 00:00 UTC: the least of the key's and the server's. None: no limit."""

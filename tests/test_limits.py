@@ -1,14 +1,14 @@
-import asyncio
 import re
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from app.calls import UNLIMITED, Account, Caller, Limits
 from app.errors import RateLimitError
-from app.limits import Limiter, duration
+from app.limits import Admission, Limiter, duration
 from app.stores.database import Database
 from app.stores.ledger import Entry, Ledger
 
@@ -57,8 +57,7 @@ def limiter(ledger: Ledger, clock: Clock) -> Limiter:
 
 @pytest.fixture
 def server(ledger: Ledger, clock: Clock) -> Limiter:
-    """With two accounts, and 100 neurons a day."""
-    return Limiter(ledger, budget=100, accounts=("first", "second"), now=clock)
+    return limiter_of(ledger, clock)
 
 
 def caller(name: str = "one", account: Account = OURS, **limits: Any) -> Caller:
@@ -90,7 +89,7 @@ async def test_who_has_no_limits_is_let_in(limiter: Limiter) -> None:
 async def test_requests_of_a_minute_may_come_at_once_and_then_one_by_one(limiter: Limiter, clock: Clock) -> None:
     asking = caller(requests_per_minute=3)
     for _ in range(3):
-        limiter.admit(asking).release()
+        limiter.release(limiter.admit(asking))
     error = refused(limiter, asking)
     assert error.envelope() == {
         "error": {
@@ -157,31 +156,10 @@ async def test_so_many_requests_run_at_once(limiter: Limiter) -> None:
     assert (error.code, error.headers()) == ("rate_limit_exceeded", {"retry-after": "1"})
     assert "concurrent requests: Limit 2" in error.message
     limiter.admit(caller("other", concurrent_requests=2))
-    one.release()
-    one.release()  # counts once
+    limiter.release(one)
     limiter.admit(asking)
     refused(limiter, asking)
     assert limiter.headers(asking) == []
-
-
-async def test_a_request_that_fails_or_is_cancelled_gives_its_place_back(limiter: Limiter) -> None:
-    asking = caller(concurrent_requests=1)
-
-    async def run() -> None:
-        with limiter.admit(asking):
-            await asyncio.Event().wait()
-
-    for _ in range(3):
-        task = asyncio.create_task(run())
-        await asyncio.sleep(0)
-        refused(limiter, asking)
-        task.cancel()
-        await asyncio.wait([task])
-    with limiter.admit(asking) as admission:
-        admission.release()
-        limiter.admit(asking).release()  # its place is free
-    limiter.admit(asking)
-    refused(limiter, asking)
 
 
 async def test_a_refusal_counts_as_no_request(limiter: Limiter) -> None:
@@ -189,8 +167,8 @@ async def test_a_refusal_counts_as_no_request(limiter: Limiter) -> None:
     admission = limiter.admit(asking)
     for _ in range(5):
         refused(limiter, asking)
-    admission.release()
-    limiter.admit(asking).release()
+    limiter.release(admission)
+    limiter.release(limiter.admit(asking))
     assert "RPM" in refused(limiter, asking).message
 
 
@@ -266,35 +244,77 @@ async def test_what_is_left_is_the_least_of_key_and_server(server: Limiter, ledg
 
 
 async def test_running_requests_hold_what_they_are_expected_to_cost(server: Limiter, ledger: Ledger) -> None:
-    with server.admit(caller()) as admission:
-        spend(ledger, 1)
-        admission.neurons = 1.0
+    admission = server.admit(caller())
+    spend(ledger, 1)
+    server.release(admission, 1.0)
     spend(ledger, 95)
     running = [server.admit(caller()) for _ in range(4)]
     error = refused(server, caller())
     assert (error.code, error.headers()) == ("rate_limit_exceeded", {"retry-after": "2"})
     assert "set aside for requests that are running" in error.message
-    running.pop().release()
+    server.release(running.pop())
     running.append(server.admit(caller()))
     for admission in running:
-        admission.release()
+        server.release(admission)
     spend(ledger, 3.5)
     assert refused(server, caller()).code == "daily_limit_reached"  # it would go beyond
+
+
+@pytest.mark.parametrize("seed", range(25))
+async def test_a_leave_that_is_given_again_is_the_one_that_would_be_given_now(
+    ledger: Ledger, clock: Clock, seed: int
+) -> None:
+    """Of two limiters that see the same, one looks anew each time."""
+    dice, again, anew = Random(seed), limiter_of(ledger, clock), limiter_of(ledger, clock)
+    askers = [caller(), caller("other"), caller("theirs", THEIRS), caller("limited", neurons_per_day=60)]
+    running = list[tuple[Admission, Admission]]()
+    given = 0
+    for _ in range(200):
+        turn = dice.random()
+        if turn < 0.6:
+            asker, anew._latest = dice.choice(askers), None
+            given += again._latest is not None
+            found, expected = tried(again, asker), tried(anew, asker)
+            if isinstance(found, Admission) and isinstance(expected, Admission):
+                assert (found.headers, found.key is None) == (expected.headers, expected.key is None)
+                running.append((found, expected))
+            else:
+                assert found == expected
+        elif turn < 0.8 and running:
+            neurons = dice.choice([None, 0.1, 1.0, 4.0])
+            for limiter, admission in zip((again, anew), running.pop(dice.randrange(len(running))), strict=True):
+                limiter.release(admission, neurons)
+        elif turn < 0.95:
+            spend(ledger, dice.choice([0, 0.5, 2]), account=dice.choice(["first", "second", "theirs"]))
+        else:
+            clock.time += dice.choice([1, 7200])
+        assert again._server.running == anew._server.running
+    assert given > 10
+
+
+def tried(limiter: Limiter, asker: Caller) -> Admission | dict[str, Any]:
+    """The leave, or the refusal."""
+    try:
+        return limiter.admit(asker)
+    except RateLimitError as failure:
+        return failure.envelope()
+
+
+def limiter_of(ledger: Ledger, clock: Clock) -> Limiter:
+    """With two accounts, and 100 neurons a day."""
+    return Limiter(ledger, budget=100, accounts=("first", "second"), now=clock)
 
 
 async def test_a_request_is_expected_to_cost_the_average_of_the_latest(limiter: Limiter) -> None:
     asking = caller(neurons_per_day=1000)
     for neurons in (1.0, 6.0, None, float("nan")):
-        admission = limiter.admit(asking)
-        admission.neurons = neurons
-        admission.release()
+        limiter.release(limiter.admit(asking), neurons)
     assert limiter._expected == 2.0
 
 
 async def test_one_dear_request_does_not_close_the_day(limiter: Limiter, ledger: Ledger) -> None:
     asking = caller(neurons_per_day=100)
-    with limiter.admit(asking) as admission:
-        admission.neurons = 5000
+    limiter.release(limiter.admit(asking), 5000)
     spend(ledger, 98)
     limiter.admit(asking)
     assert refused(limiter, asking).code == "rate_limit_exceeded"

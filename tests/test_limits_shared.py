@@ -56,7 +56,7 @@ def caller(name: str = "one", **limits: Any) -> Caller:
 
 def is_admitted(limiter: Limiter, asker: Caller) -> bool:
     try:
-        limiter.admit(asker).release()
+        limiter.release(limiter.admit(asker))
     except RateLimitError:
         return False
     return True
@@ -113,12 +113,12 @@ async def test_running_requests_are_those_of_all(limiters: list[Limiter]) -> Non
     first, second = limiters[0].admit(asker), limiters[1].admit(asker)
     assert not any(is_admitted(limiter, asker) for limiter in limiters)
     assert remaining(limiters[2], asker) == "98"
-    second.release()
+    limiters[1].release(second)
     assert all(is_admitted(limiter, asker) for limiter in limiters)
-    first.release()
+    limiters[0].release(first)
     third = limiters[2].admit(asker)
     assert is_admitted(limiters[0], asker)
-    third.release()
+    limiters[2].release(third)
 
 
 async def test_a_refusal_for_the_pace_runs_no_more(limiters: list[Limiter]) -> None:

@@ -27,6 +27,7 @@ class Books:
         self.headers: Callable[[Caller], Headers] = limiter.headers
         """What is left, for every answer."""
         self._admit: Callable[[Caller], Admission] = limiter.admit
+        self._release: Callable[[Admission, float | None], None] = limiter.release
         self._ledger = ledger
         self.metrics = metrics
         self.known: frozenset[str] = frozenset()
@@ -60,12 +61,16 @@ class Books:
         """Book what has ended: in the metrics and in the ledger, and give the leaves back."""
         ended, self.ended = self.ended, []
         for record in ended:
+            neurons = None
             try:
-                self._book(record)
+                neurons = self._book(record)
             except Exception as failure:  # noqa: BLE001 - the others are still to be booked
                 record.crash(failure)
+            if record.admission:
+                self._release(record.admission, neurons)
 
-    def _book(self, record: "Record") -> None:
+    def _book(self, record: "Record") -> float | None:
+        """The neurons that it has cost, if that is known."""
         metrics, path, usage = self.metrics, record.path, record.usage
         metrics.requests_open -= 1
         if record.is_streaming:
@@ -79,16 +84,16 @@ class Books:
             model=record.ran,
             usage=usage,
         )
-        if (admission := record.admission) and record.asker:
-            if usage and (model := record.ran or record.model):
-                key, accounts = record.asker.name, record.accounts or (record.asker.account.id,)
-                if len(accounts) == 1:  # nearly always
-                    self._ledger.add(key, accounts[0], model, usage)
-                else:
-                    for entry in entries(key, accounts, model, usage, record.shares):
-                        self._ledger.record(entry)
-                admission.neurons = usage.neurons
-            admission.release()
+        if usage is None or record.asker is None or record.admission is None:
+            return None
+        if model := record.ran or record.model:
+            key, accounts = record.asker.name, record.accounts or (record.asker.account.id,)
+            if len(accounts) == 1:  # nearly always
+                self._ledger.add(key, accounts[0], model, usage)
+            else:
+                for entry in entries(key, accounts, model, usage, record.shares):
+                    self._ledger.record(entry)
+        return usage.neurons
 
 
 def entries(

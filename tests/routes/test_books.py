@@ -71,12 +71,16 @@ async def test_one_that_can_t_be_booked_keeps_no_other_from_it(
     database = Database(tmp_path / "flarelay.db")
     await database.open()
     ledger = Ledger(database)
-    books = Books(Limiter(ledger), ledger, Metrics())
+    limiter = Limiter(ledger)
+    books = Books(limiter, ledger, Metrics())
+    asker = replace(ASKER, limits=Limits(concurrent_requests=3))
     records = [Record("id", "POST", "/v1/embeddings") for _ in range(3)]
     for record in records:
         record.books = books
-        record.admit(ASKER)
+        record.admit(asker)
         record.model, record.usage, record.accounts = "m", USAGE, ("a",)
+    with pytest.raises(RateLimitError):
+        limiter.admit(asker)
     records[1].usage = replace(USAGE, neurons="many")  # type: ignore[arg-type] # which no reader lets through
     for record in records:
         record.close()
@@ -85,6 +89,8 @@ async def test_one_that_can_t_be_booked_keeps_no_other_from_it(
     assert ledger.spent_today() == 12
     assert books.metrics.requests_open == -3
     assert [entry.message for entry in caplog.records] == ["crash"]
+    for _ in range(3):
+        limiter.admit(asker)  # all have given their places back
     await ledger.aclose()
     await database.aclose()
 
