@@ -69,7 +69,7 @@ class Stream:
             if data := incremental.feed(0, events):
                 write(data)
 
-        source.pass_on(lambda: incremental.is_plain(0) and is_ready(), give)
+        source.pass_on(incremental.is_plain, is_ready, give)
 
     @property
     def usage(self) -> Usage:

@@ -1,7 +1,6 @@
 """An answer in the making -> server-sent events: heartbeats while it is silent, an end when the client leaves."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from types import TracebackType
@@ -103,15 +102,15 @@ async def send_events(
     `pass_on` may write to the client's `exchange` what comes while a chunk is waited for. A failure becomes an `error`
     event with nothing behind it, least of all `[DONE]`: the answer must not look whole.
     """
-    pulse = _Pulse(send, heartbeat_seconds, heartbeat)
+    pulse = _Pulse(send, heartbeat_seconds, heartbeat, exchange)
     failure: APIStatusError | None = None
     try:
         async with aclosing(chunks):
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS + headers})
             if pass_on and exchange:
-                pass_on(exchange.is_ready, pulse.counted(exchange.write))
+                pass_on(exchange.is_ready, exchange.write)
             async for chunk in chunks:
-                pulse.last = time.monotonic()
+                pulse.beaten()
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
     except APIStatusError as error:
         failure = error
@@ -126,11 +125,11 @@ async def send_events(
 class _Pulse:
     """Sends a heartbeat whenever nothing else was sent for a while."""
 
-    def __init__(self, send: Send, seconds: float, heartbeat: bytes) -> None:
-        self._send, self._seconds, self._heartbeat = send, seconds, heartbeat
+    def __init__(self, send: Send, seconds: float, heartbeat: bytes, exchange: Exchange | None) -> None:
+        self._send, self._seconds, self._heartbeat, self._exchange = send, seconds, heartbeat, exchange
         self._loop = asyncio.get_running_loop()
         self._sending: asyncio.Task[None] | None = None
-        self.last = time.monotonic()
+        self._last = self._loop.time()
         self._timer = self._loop.call_later(seconds, self._beat)
 
     def stop(self) -> None:
@@ -138,19 +137,16 @@ class _Pulse:
         if self._sending:
             self._sending.cancel()
 
-    def counted(self, write: Callable[[bytes], None]) -> Callable[[bytes], None]:
-        """The same, as a sign of life."""
-
-        def writing(data: bytes) -> None:
-            self.last = time.monotonic()
-            write(data)
-
-        return writing
+    def beaten(self) -> None:
+        """Something was sent, other than what was written to the exchange."""
+        self._last = self._loop.time()
 
     def _beat(self) -> None:
-        wait = self.last + self._seconds - time.monotonic()
+        last = max(self._last, self._exchange.written_at) if self._exchange else self._last
+        wait = last + self._seconds - self._loop.time()
         if wait <= 0:
-            wait, self.last = self._seconds, time.monotonic()
+            wait = self._seconds
+            self.beaten()
             message: Message = {"type": "http.response.body", "body": self._heartbeat, "more_body": True}
             self._sending = self._loop.create_task(self._say(message))
         self._timer = self._loop.call_later(wait, self._beat)

@@ -72,6 +72,8 @@ class Exchange:
         """What waits for more, until the loop's next turn at the longest: the head, or pieces of a stream."""
         self._is_begun = False
         """Some of the response has been sent."""
+        self.written_at = 0.0
+        """When `write` was called last, by the loop's clock."""
         self._is_chunked = False
         self._has_body = True
         self._missing_bytes = 0
@@ -126,6 +128,7 @@ class Exchange:
 
         What many streams have to send goes out together then, and finds those awake who receive it.
         """
+        self.written_at = self.loop.time()
         if not self._is_chunked or self.response_complete:
             self._send_body(piece, more=True)
             return

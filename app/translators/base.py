@@ -76,7 +76,7 @@ class Incremental(Protocol):
     def is_done(self, choice: int) -> bool:
         """Nothing further is wanted of this choice: its upstream stream can be closed."""
 
-    def is_plain(self, choice: int) -> bool:
+    def is_plain(self, choice: int = 0) -> bool:
         """Texts of this choice go out as they come in, and none of them ends it."""
 
     def end(self) -> bytes:

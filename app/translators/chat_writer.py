@@ -112,12 +112,12 @@ class ChatStream(ChoiceStream):
         return self._head + b'],"usage":' + orjson.dumps(to_usage(self.usage)) + b"}\n\n" + DONE
 
     def _say(self, choice: int, texts: Sequence[str]) -> bytes:
-        if max(map(len, texts)) > LONGEST_PIECE:
-            return super()._say(choice, texts)
         begin = b"" if self._has_begun[choice] else self._begin(choice)
         saying = self._sayings[choice]
-        if len(texts) == 1:
+        if len(texts) == 1 and len(texts[0]) <= LONGEST_PIECE:
             return begin + (saying + encode_basestring(texts[0]) + SAID).encode()
+        if max(map(len, texts)) > LONGEST_PIECE:
+            return begin + super()._say(choice, texts)
         quoted = list(map(encode_basestring, texts))  # orjson takes a kilobyte for each of them
         quoted[0] = saying + quoted[0]
         quoted[-1] += SAID

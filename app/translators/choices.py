@@ -20,9 +20,12 @@ class ChoiceStream(ABC):
         return sum((reader.usage for reader in self._readers), Usage())
 
     def feed(self, choice: int, payloads: Sequence[bytes]) -> bytes:
+        everything = self._readers[choice].feed(payloads)
+        if len(everything) == 1 and isinstance(alone := everything[0], str):  # a token, as it comes
+            return self._say(choice, (alone,))
         out: list[bytes] = []
         texts: list[str] = []
-        for said in self._readers[choice].feed(payloads):
+        for said in everything:
             if isinstance(said, str):
                 texts.append(said)
                 continue
@@ -43,7 +46,7 @@ class ChoiceStream(ABC):
     def is_done(self, choice: int) -> bool:
         return self._readers[choice].is_done
 
-    def is_plain(self, choice: int) -> bool:
+    def is_plain(self, choice: int = 0) -> bool:
         return self._readers[choice].is_plain
 
     def _close(self, choice: int, deltas: list[Delta]) -> bytes:

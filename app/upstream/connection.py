@@ -218,7 +218,10 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._refuse(error.__context__ or error)  # the context is what a callback of ours raised
-        self._check_amounts()
+        if self._parts and self._unread_bytes <= HIGH_WATER_BYTES and not self._is_head_request:  # nearly always
+            self._bytes_since_body = 0
+        else:
+            self._check_amounts()
         self._wake()
 
     def eof_received(self) -> None:

@@ -9,7 +9,9 @@ LARGEST_EVENT = 16 * 2**20
 """Bytes. A stream without an end of line would fill the memory."""
 
 FIELD = b"data: "
-NEXT = b"\n\ndata: "
+END = b"\n\n"
+NEXT = END + FIELD
+LEAST = len(FIELD + END)
 
 
 class EndlessEvent(ValueError):  # noqa: N818 - the name says what is wrong
@@ -26,6 +28,8 @@ class EventDecoder:
         """Raises EndlessEvent."""
         if self._rest:
             data = self._rest + data
+        elif data.count(b"\n") == 2 and data.startswith(FIELD) and data.endswith(END) and b"\r" not in data:
+            return [data[len(FIELD) : -len(END)]] if len(data) > LEAST else []  # a token, as it comes
         if b"\r" in data:
             data = _without_returns(data)
         whole, end, self._rest = data.rpartition(b"\n\n")

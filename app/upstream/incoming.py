@@ -1,6 +1,6 @@
 """What comes back from Cloudflare, as it comes: events in batches, or an answer in its own form."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import httpx2
 import orjson
@@ -82,23 +82,29 @@ class Events:
             except EndlessEvent as failure:  # a ValueError may be the translator's, which reads for the tap
                 self._is_over = True
                 raise Failure(FailureKind.BROKEN, "Cloudflare sent an event without an end.", status=502) from failure
-            if events and (events := self._up_to_failure(events)):
+            if _may_tell_of_failure(events):
+                events = self._up_to_failure(events)
+            if events:
                 return events
         if self._failure:
             raise self._told()
         return []
 
-    def pass_on(self, is_ready: Callable[[], bool], give: Callable[[list[bytes]], None]) -> None:
-        """From now on, events that come while `next` waits are given away at once, when that is `is_ready`.
+    def pass_on(
+        self, is_plain: Callable[[], bool], is_ready: Callable[[], bool], give: Callable[[list[bytes]], None]
+    ) -> None:
+        """From now on, events that come while `next` waits are given away at once, when that is both.
 
-        To wake who waits would cost more than to translate and send an event. What either raises, `next` raises.
+        To wake who waits would cost more than to translate and send an event. What any of them raises, `next` raises.
         """
 
         def tap(take: Callable[[], bytes]) -> bool:
-            if not is_ready():
+            if not (is_plain() and is_ready()):
                 return False
             events = self._decoder.feed(take())
-            if events and (events := self._up_to_failure(events)):
+            if _may_tell_of_failure(events):
+                events = self._up_to_failure(events)
+            if events:
                 give(events)
             if self._failure:
                 raise self._told()
@@ -126,8 +132,6 @@ class Events:
 
     def _up_to_failure(self, events: list[bytes]) -> list[bytes]:
         """The events before one that tells of a failure, which is kept to be raised after them."""
-        if not _may_tell_of_failure(events[0] if len(events) == 1 else b"\n".join(events)):
-            return events
         for i, event in enumerate(events):
             if failure := failure_in(event):
                 self._is_over, self._failure = True, failure
@@ -135,12 +139,13 @@ class Events:
         return events
 
 
-def _may_tell_of_failure(events: bytes) -> bool:
-    return b'"error' in events or b'"success"' in events or b'"Failed"' in events
+def _may_tell_of_failure(events: Sequence[bytes]) -> bool:
+    text = events[0] if len(events) == 1 else b"\n".join(events)
+    return b'"error' in text or b'"success"' in text or b'"Failed"' in text
 
 
 def failure_in(event: bytes) -> Failure | None:
-    if not _may_tell_of_failure(event):
+    if not _may_tell_of_failure((event,)):
         return None
     try:
         return classify_event(orjson.loads(event))

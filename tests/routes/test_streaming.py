@@ -160,12 +160,14 @@ class Ready:
 
     def __init__(self) -> None:
         self.written = b""
+        self.written_at = 0.0
 
     def is_ready(self) -> bool:
         return True
 
     def write(self, piece: bytes) -> None:
         self.written += piece
+        self.written_at = asyncio.get_running_loop().time()
 
 
 async def test_what_comes_while_a_chunk_is_waited_for_may_be_written_to_the_exchange() -> None:

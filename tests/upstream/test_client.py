@@ -742,7 +742,7 @@ class TestPassingOn:
             _, events = await WorkersAI(transport).open(STREAM, Caller("tester", account))
             assert isinstance(events, Events)
             assert events.first == [b'{"response":"a"}']
-            events.pass_on(is_ready, give)
+            events.pass_on(lambda: True, is_ready, give)
             server.go.set()
             try:
                 yield events
@@ -799,6 +799,6 @@ class TestPassingOn:
 
     async def test_other_transports_wake_who_waits(self) -> None:
         events, given = await opened(streamed(A, B)), list[list[bytes]]()
-        events.pass_on(lambda: True, given.append)
+        events.pass_on(lambda: True, lambda: True, given.append)
         assert await read(events) == [b'{"response":"a"}', b'{"response":"b"}']
         assert given == []
