@@ -12,6 +12,8 @@ from http import HTTPStatus
 from starlette.types import ASGIApp, Message, Scope
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 
+from app.server.writes import Writes
+
 logger = logging.getLogger("uvicorn.error")
 
 Fields = Iterable[tuple[bytes, bytes]]
@@ -41,6 +43,7 @@ class Exchange:
         loop: asyncio.AbstractEventLoop,
         transport: asyncio.Transport,
         flow: FlowControl,
+        writes: Writes,
         headers: Fields,
         on_complete: Callable[[], None],
         *,
@@ -52,6 +55,7 @@ class Exchange:
         self.loop = loop
         self._transport = transport
         self._flow = flow
+        self._writes = writes
         self._headers = headers
         self._on_complete = on_complete
         self.keep_alive = keep_alive
@@ -133,7 +137,7 @@ class Exchange:
             self._send_body(piece, more=True)
             return
         if not self._unsent:
-            self.loop.call_soon(self._write, b"")
+            self._writes.add(self._write)
         self._unsent += b"%x\r\n%b\r\n" % (len(piece), piece)
 
     def _begin(self, status: int, headers: Fields) -> None:
@@ -158,7 +162,7 @@ class Exchange:
         self._expects_continue = False
         self._unsent = head
         if self._is_chunked:
-            self.loop.call_soon(self._write, b"")  # what follows may be long in coming
+            self._writes.add(self._write)  # what follows may be long in coming
         else:
             self._missing_bytes = int(length) if length and self._has_body else 0
 
@@ -187,7 +191,7 @@ class Exchange:
                 self._transport.close()
             self._on_complete()
 
-    def _write(self, body: bytes) -> None:
+    def _write(self, body: bytes = b"") -> None:
         """Behind what waits for it."""
         if self._unsent and not self.disconnected:
             unsent, self._unsent = self._unsent, b""

@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 from app.alarm import Alarm
 from app.server.exchange import Exchange
 from app.server.starts import Starts
+from app.server.writes import Writes
 
 LARGEST_HEAD = 64 * 1024
 """Bytes. The parser collects headers, and trailers, without an end."""
@@ -39,7 +40,7 @@ class Protocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._answering: ASGIApp = config.loaded_app
-        self._starts = _starts_of(config, self.loop)
+        self._starts, self._writes = _shared(config, self.loop)
         self._idle = Alarm(self.timeout_keep_alive_handler)
         self._headed_bytes = 0
         """Since something that was no part of a head, or of trailers."""
@@ -105,6 +106,7 @@ class Protocol(HttpToolsProtocol):
             self.loop,
             self.transport,
             self.flow,
+            self._writes,
             self.server_state.default_headers,
             self._next,
             keep_alive=version != "1.0" and parser.should_keep_alive(),
@@ -167,15 +169,15 @@ class Protocol(HttpToolsProtocol):
             self._idle.set(self.timeout_keep_alive)
 
 
-_all_starts: WeakKeyDictionary[Config, Starts] = WeakKeyDictionary()
+_all_shared: WeakKeyDictionary[Config, tuple[Starts, Writes]] = WeakKeyDictionary()
 
 
-def _starts_of(config: Config, loop: asyncio.AbstractEventLoop) -> Starts:
-    """Those of the server that has the configuration."""
-    starts = _all_starts.get(config)
-    if starts is None:
-        starts = _all_starts[config] = Starts(loop)
-    return starts
+def _shared(config: Config, loop: asyncio.AbstractEventLoop) -> tuple[Starts, Writes]:
+    """What all connections share of the server that has the configuration."""
+    shared = _all_shared.get(config)
+    if shared is None:
+        shared = _all_shared[config] = Starts(loop), Writes(loop)
+    return shared
 
 
 class Target(NamedTuple):
