@@ -279,14 +279,13 @@ async def _chunks(
                     if data := incremental.feed(choice, batch):
                         yield data
                 await only.aclose()
-                if data := incremental.finish(choice):
-                    yield data
+                yield incremental.finish(choice) + incremental.end()
             else:
                 async with aclosing(merge(events, incremental.is_done)) as batches:
                     async for choice, batch in batches:
                         if data := incremental.feed(choice, batch) if batch else incremental.finish(choice):
                             yield data
-            yield incremental.end()
+                yield incremental.end()
         finally:
             await close(sources)
 

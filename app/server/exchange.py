@@ -1,6 +1,7 @@
 """Exchange: one request and its response, as ASGI has them.
 
-A head waits for the body that belongs to it, so that both go out in one piece; that of a stream only for what is ready.
+A head waits for the body that belongs to it, so that both go out in one piece. That of a stream, and its small pieces,
+go out in the loop's next turn, with those of other streams: who receives them is then awake for all.
 And whoever wants to know that the client has left is called, where ASGI would need a task that waits for it.
 """
 
@@ -75,7 +76,7 @@ class Exchange:
         self._unsent = b""
         """What waits for more, until the loop's next turn at the longest: the head, or pieces of a stream."""
         self._is_begun = False
-        """Some of the response has been sent."""
+        """Some of the response has been sent, or is on its way."""
         self.written_at = 0.0
         """When `write` was called last, by the loop's clock."""
         self._is_chunked = False
@@ -128,17 +129,9 @@ class Exchange:
         return not (self._flow.write_paused or self.disconnected)
 
     def write(self, piece: bytes) -> None:
-        """As `send` does with a piece of the body that is not the last, but in the loop's next turn.
-
-        What many streams have to send goes out together then, and finds those awake who receive it.
-        """
+        """As `send` does with a piece of the body that is not the last."""
         self.written_at = self.loop.time()
-        if not self._is_chunked or self.response_complete:
-            self._send_body(piece, more=True)
-            return
-        if not self._unsent:
-            self._writes.add(self._write)
-        self._unsent += b"%x\r\n%b\r\n" % (len(piece), piece)
+        self._send_body(piece, more=True)
 
     def _begin(self, status: int, headers: Fields) -> None:
         if self.response_started:
@@ -167,8 +160,11 @@ class Exchange:
             self._missing_bytes = int(length) if length and self._has_body else 0
 
     def _send_body(self, body: bytes, more: bool) -> None:
-        if self._is_chunked and more and body and not (self._unsent or self.response_complete):  # as in every stream
-            self._transport.write(b"%x\r\n%b\r\n" % (len(body), body))
+        if self._is_chunked and more and 0 < len(body) < SMALL_BYTES - len(self._unsent) and not self.response_complete:
+            if not self._unsent:
+                self._writes.add(self._write)
+            self._is_begun = True
+            self._unsent += b"%x\r\n%b\r\n" % (len(body), body)  # maybe there is more behind it
             return
         if not self.response_started or self.response_complete:
             raise RuntimeError("A body belongs between the response's head and its end")

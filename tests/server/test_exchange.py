@@ -80,7 +80,7 @@ async def test_head_of_a_stream_does_not_wait_for_its_first_piece() -> None:
     assert await connection.send(request()) == CHUNKED_HEAD
     more.set()
     await settled()
-    assert connection.wire.writes[1:] == [b"10\r\n0123456789abcdef\r\n", b"3\r\nend\r\n", b"0\r\n\r\n"]
+    assert connection.wire.writes[1:] == [b"10\r\n0123456789abcdef\r\n", b"3\r\nend\r\n0\r\n\r\n"]
 
 
 async def test_last_piece_of_a_stream_carries_its_end() -> None:
@@ -117,8 +117,7 @@ async def test_what_is_written_in_one_turn_goes_out_together_in_the_next() -> No
     assert connection.wire.writes == [
         CHUNKED_HEAD,
         b"3\r\none\r\n3\r\ntwo\r\n",
-        b"5\r\nthree\r\n4\r\nfour\r\n",
-        b"4\r\nfive\r\n3\r\nsix\r\n0\r\n\r\n",
+        b"5\r\nthree\r\n4\r\nfour\r\n4\r\nfive\r\n3\r\nsix\r\n0\r\n\r\n",
     ]
 
 
