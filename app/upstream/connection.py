@@ -279,12 +279,13 @@ class Connection(asyncio.Protocol):
             self._end(httpx2.RemoteProtocolError(str(error)))
 
     def _check_amounts(self) -> None:
+        """There is no body, or too much of it."""
         if self._parts:
             self._bytes_since_body = 0
             if self._is_head_request:
                 self._parts.clear()
                 self.close()
-            elif self._unread_bytes > HIGH_WATER_BYTES:
+            else:
                 self._pause_reading()
         elif self._bytes_since_body > self._max_header_bytes and not self.is_complete:
             # Headers, trailers or chunk extensions without an end, which the parser collects.
