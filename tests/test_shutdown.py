@@ -174,8 +174,9 @@ def test_two_workers_answer(upstream: Cloudflare) -> None:
         for _ in range(4):
             assert client.post(CHAT_URL, json=asked("Hello")).status_code == 200
         process.stop()
-        code, _ = process.end()
+        code, output = process.end()
     assert code == 0
+    assert "Traceback" not in output
 
 
 def test_without_credentials_it_says_that_nothing_is_real() -> None:

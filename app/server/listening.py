@@ -110,6 +110,11 @@ class Listener:
         if self._timer:
             self._timer.cancel()
 
+    async def wait_closed(self) -> None:
+        """Until all that was accepted has its protocol."""
+        if self._welcoming:
+            await asyncio.wait(self._welcoming)
+
     @property
     def _own(self) -> int:
         """Connections."""

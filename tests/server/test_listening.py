@@ -39,11 +39,12 @@ class Worker:
     def count(self) -> int:
         return len(self.state.connections)
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """As uvicorn does."""
         self.listener.close()
         for protocol in list(self.state.connections):
             protocol.shutdown()
+        await self.listener.wait_closed()
 
 
 def handed(address: Address, kind: type[socket.socket] = socket.socket) -> Address:
@@ -94,7 +95,7 @@ async def working(*addresses: Address) -> AsyncIterator[Clients]:
     yield clients
     await clients.leave()
     for worker, each in zip(workers, addresses, strict=True):
-        worker.stop()
+        await worker.stop()
         each.close()
 
 
@@ -183,7 +184,7 @@ async def test_one_that_is_accepted_at_the_end_is_ended(address: Address) -> Non
         with socket.create_connection(address.socket.getsockname()) as client:
             while not worker.listener._welcoming:  # noqa: ASYNC110 - nobody tells of it
                 await asyncio.sleep(0)
-            worker.stop()
+            await worker.stop()
             client.setblocking(False)
             assert await soon(asyncio.get_running_loop().sock_recv(client, 1)) == b""
 
@@ -197,7 +198,7 @@ async def test_the_end_may_come_while_others_go_first(address: Address) -> None:
         await clients.come()
         (worker,) = clients.workers
         await until(lambda: worker.listener._timer)
-        worker.stop()
+        await worker.stop()
         await asyncio.sleep(listening.PATIENCE_SECONDS * 2)
         assert worker.count <= 1
     stopped.close()
