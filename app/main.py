@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from app import __version__
 from app.auth import Auth
 from app.endpoints import Parts, Routes, make_routes
-from app.logs import configure
+from app.logs import configure, flush
 from app.metrics import Metrics
 from app.parts import (
     Stores,
@@ -104,6 +104,7 @@ def create_app(settings: Settings, *, transport: httpx2.AsyncBaseTransport | Non
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         async with AsyncExitStack() as parts:
+            parts.callback(flush)
             parts.push_async_callback(wire.aclose)
             parts.push_async_callback(model_list.aclose)
             if board:

@@ -112,15 +112,17 @@ def client_of(process: Process) -> Iterator[httpx2.Client]:
         yield client
 
 
-def test_a_running_stream_may_finish(upstream: Cloudflare) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_running_stream_may_finish(upstream: Cloudflare, workers: int) -> None:
     request = scripted(CHAT, {"text": "one two three four", "delay_ms": 100, "reasoning": ""}, stream=True)
-    with running(upstream, SHUTDOWN_SECONDS="15") as process, client_of(process) as client:
+    with running(upstream, workers=workers, SHUTDOWN_SECONDS="15") as process, client_of(process) as client:
         with client.stream("POST", CHAT_URL, json=request) as response:
             pieces = response.iter_text()
             text = next(pieces)
             process.stop()
             text += "".join(pieces)
-        code, _ = process.end()
+        code, output = process.end()
+    assert '"stream":true' in output  # its line, which is written a moment later
     assert written(payloads(text)) == "one two three four"
     assert text.endswith("data: [DONE]\n\n")
     assert code == 0
