@@ -112,6 +112,8 @@ def _stream(container: "InputContainer") -> "av.AudioStream":
     if not container.streams.audio:
         raise UnreadableError("There is no sound in it.")
     stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise UnreadableError("Its sound is in a form that can't be decoded.")
     if stream.rate not in RATES:
         raise UnreadableError(f"Its {stream.rate} samples per second are more or fewer than sound has.")
     for other in container.streams:

@@ -356,6 +356,12 @@ class TestDamage:
         with pytest.raises(UnreadableError, match="It is damaged"):
             cut(file.getvalue())
 
+    def test_a_sound_for_which_there_is_no_decoder_is_refused(self) -> None:
+        data = written(Form("wav", "pcm_s16le", RATE))
+        at = data.index(b"fmt ") + 8
+        with pytest.raises(UnreadableError, match="can't be decoded"):
+            cut(data[:at] + b"\x77\x77" + data[at + 2 :])
+
     @settings(max_examples=60, deadline=None)
     @given(
         form=st.sampled_from([MP3, OGG, WEBM, M4A, FLAC, Form("wav", "pcm_s16le", RATE), Form("avi", "libmp3lame")]),
