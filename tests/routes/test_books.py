@@ -3,14 +3,17 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from app.calls import Account, Caller, Limits, Usage
 from app.errors import RateLimitError
 from app.limits import Limiter
 from app.metrics import Metrics
 from app.routes.books import Books, entries
+from app.routes.edge import Edge
 from app.routes.record import Record
 from app.stores.database import Database
 from app.stores.ledger import Entry, Ledger
@@ -124,3 +127,26 @@ async def test_what_has_ended_in_this_turn_is_settled_before_anybody_is_refused(
         ended(1)
     await ledger.aclose()
     await database.aclose()
+
+
+@pytest.mark.anyio
+async def test_a_request_that_fails_or_is_cancelled_gives_its_place_back(tmp_path: Path) -> None:
+    limiter = Limiter(Ledger(Database(tmp_path / "unused.db")))
+    books, asker = Books(limiter, limiter._ledger, Metrics()), replace(ASKER, limits=Limits(concurrent_requests=1))
+    fails = iter((True, False, True, False))
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        scope["record"].admit(asker)
+        if next(fails):
+            raise RuntimeError
+        await asyncio.Event().wait()
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+    unused: Any = None
+    for _ in range(4):
+        task = asyncio.create_task(Edge(app, books)(dict(scope), unused, unused))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+    books.settle()
+    limiter.admit(asker)
